@@ -1,0 +1,385 @@
+use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
+use thiserror::Error;
+
+/// Why tokens do not make a batch.
+#[derive(Debug, Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BatchError {
+    /// No row, or rows without tokens.
+    #[error("a batch needs at least one row of at least one token, got [{rows}, {length}]")]
+    Empty {
+        /// Rows.
+        rows: usize,
+        /// Tokens in a row.
+        length: usize,
+    },
+    /// A part of the batch has another number of elements than the batch has tokens.
+    #[error("{part} has {got} elements, but the batch [{rows}, {length}] has {}", rows * length)]
+    WrongLength {
+        /// What was given.
+        part: &'static str,
+        /// Its elements.
+        got: usize,
+        /// Rows.
+        rows: usize,
+        /// Tokens in a row.
+        length: usize,
+    },
+}
+
+/// A batch of token ids, with what a model and a loss must know of them.
+///
+/// It lives in the host's memory (a few kilobytes), so that it can be made on any thread, checked
+/// without asking a device, and read by a student and a teacher on different ones.
+///
+/// * **Segments** keep documents apart that share a row: 0 is padding, 1, 2, … are documents. A
+///   token sees only its own document, and padding is never seen.
+/// * **Positions** count from 0 in each segment.
+/// * **The loss mask** says which tokens count as *targets*. The prediction made at `t` is scored
+///   if token `t + 1` counts and belongs to the same document; see [`predictions`](Self::predictions).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenBatch {
+    shape: [usize; 2],
+    ids: Vec<u32>,
+    positions: Vec<u32>,
+    segments: Vec<u32>,
+    counts: Vec<bool>,
+}
+
+impl TokenBatch {
+    /// A batch `[rows, length]` in which every row is one document and every token counts.
+    ///
+    /// # Errors
+    ///
+    /// [`BatchError::Empty`], [`BatchError::WrongLength`].
+    pub fn new(ids: Vec<u32>, shape: [usize; 2]) -> Result<Self, BatchError> {
+        let segments = vec![1; ids.len()];
+        Self::packed(ids, segments, shape)
+    }
+
+    /// A batch `[rows, length]` with a segment id for each token (0 is padding).
+    ///
+    /// # Errors
+    ///
+    /// [`BatchError::Empty`], [`BatchError::WrongLength`].
+    pub fn packed(
+        ids: Vec<u32>,
+        segments: Vec<u32>,
+        shape: [usize; 2],
+    ) -> Result<Self, BatchError> {
+        let [rows, length] = shape;
+        if rows == 0 || length == 0 {
+            return Err(BatchError::Empty { rows, length });
+        }
+        check_length("ids", ids.len(), shape)?;
+        check_length("segments", segments.len(), shape)?;
+        let positions = segments
+            .chunks_exact(length)
+            .flat_map(positions_of_row)
+            .collect();
+        let counts = segments.iter().map(|&segment| segment != 0).collect();
+        Ok(Self {
+            shape,
+            ids,
+            positions,
+            segments,
+            counts,
+        })
+    }
+
+    /// A batch of rows of unequal length, filled up with `padding` on the right.
+    ///
+    /// # Errors
+    ///
+    /// [`BatchError::Empty`].
+    pub fn padded_right(rows: &[Vec<u32>], padding: u32) -> Result<Self, BatchError> {
+        Self::padded(rows, padding, |row, fill| {
+            row.iter().copied().chain(fill).collect()
+        })
+    }
+
+    /// A batch of rows of unequal length, filled up with `padding` on the left, as generation wants
+    /// it: the last column is the last token of every row.
+    ///
+    /// # Errors
+    ///
+    /// [`BatchError::Empty`].
+    pub fn padded_left(rows: &[Vec<u32>], padding: u32) -> Result<Self, BatchError> {
+        Self::padded(rows, padding, |row, fill| {
+            fill.chain(row.iter().copied()).collect()
+        })
+    }
+
+    fn padded(
+        rows: &[Vec<u32>],
+        padding: u32,
+        fill_up: impl Fn(&[u32], std::iter::RepeatN<u32>) -> Vec<u32>,
+    ) -> Result<Self, BatchError> {
+        let length = rows.iter().map(Vec::len).max().unwrap_or(0);
+        let fill = |row: &[u32], value| std::iter::repeat_n(value, length - row.len());
+        let ids = rows
+            .iter()
+            .flat_map(|row| fill_up(row, fill(row, padding)))
+            .collect();
+        let segments = rows
+            .iter()
+            .flat_map(|row| fill_up(&vec![1; row.len()], fill(row, 0)))
+            .collect();
+        Self::packed(ids, segments, [rows.len(), length])
+    }
+
+    /// This batch with positions of its own, `[rows * length]`: for rows that continue a cache.
+    ///
+    /// # Errors
+    ///
+    /// [`BatchError::WrongLength`].
+    pub fn with_positions(mut self, positions: Vec<u32>) -> Result<Self, BatchError> {
+        check_length("positions", positions.len(), self.shape)?;
+        self.positions = positions;
+        Ok(self)
+    }
+
+    /// This batch in which only the tokens with `true` count as targets, `[rows * length]`: the
+    /// assistant's turns of a conversation, say. Padding never counts.
+    ///
+    /// # Errors
+    ///
+    /// [`BatchError::WrongLength`].
+    pub fn with_loss_mask(mut self, counts: Vec<bool>) -> Result<Self, BatchError> {
+        check_length("loss mask", counts.len(), self.shape)?;
+        self.counts = counts
+            .iter()
+            .zip(&self.segments)
+            .map(|(&counts, &segment)| counts && segment != 0)
+            .collect();
+        Ok(self)
+    }
+
+    /// `[rows, length]`.
+    pub fn shape(&self) -> [usize; 2] {
+        self.shape
+    }
+
+    /// The ids, `[rows, length]`.
+    pub fn ids(&self, device: &Device) -> Tensor<2, Int> {
+        self.int(&self.ids, device)
+    }
+
+    /// The positions, `[rows, length]`.
+    pub fn positions(&self) -> &[u32] {
+        &self.positions
+    }
+
+    /// The segment ids, row after row; 0 is padding.
+    pub fn segments(&self) -> &[u32] {
+        &self.segments
+    }
+
+    /// The ids of each row.
+    pub fn id_rows(&self) -> impl Iterator<Item = &[u32]> {
+        self.ids.chunks_exact(self.shape[1])
+    }
+
+    /// The segment ids of each row.
+    pub fn segment_rows(&self) -> impl Iterator<Item = &[u32]> {
+        self.segments.chunks_exact(self.shape[1])
+    }
+
+    /// Whether every row is one document without padding, so that causality is the only mask.
+    pub fn is_plain(&self) -> bool {
+        self.segment_rows()
+            .all(|row| row[0] != 0 && row.iter().all(|&segment| segment == row[0]))
+    }
+
+    /// The largest id.
+    pub fn largest_id(&self) -> u32 {
+        self.ids.iter().copied().max().unwrap_or(0)
+    }
+
+    /// The largest position.
+    pub fn largest_position(&self) -> u32 {
+        self.positions.iter().copied().max().unwrap_or(0)
+    }
+
+    /// Whether the prediction made at each position is scored, row after row. The last position of
+    /// a row predicts nothing that is known, so it never is.
+    pub fn prediction_mask(&self) -> Vec<bool> {
+        let length = self.shape[1];
+        let mut mask = vec![false; self.ids.len()];
+        for (row, segments) in self.segment_rows().enumerate() {
+            for t in 0..length - 1 {
+                mask[row * length + t] =
+                    segments[t] == segments[t + 1] && self.counts[row * length + t + 1];
+            }
+        }
+        mask
+    }
+
+    /// How many predictions are scored: the divisor of a mean over tokens.
+    pub fn predictions(&self) -> usize {
+        self.prediction_mask().iter().filter(|&&m| m).count()
+    }
+
+    /// The id that each position should predict, `[rows, length]`; 0 where the prediction is not
+    /// scored.
+    pub fn targets(&self) -> Vec<u32> {
+        self.prediction_mask()
+            .iter()
+            .enumerate()
+            .map(|(at, &scored)| if scored { self.ids[at + 1] } else { 0 })
+            .collect()
+    }
+
+    /// [`targets`](Self::targets) as a tensor `[rows * length]`.
+    pub fn target_ids(&self, device: &Device) -> Tensor<1, Int> {
+        self.int(&self.targets(), device).flatten(0, 1)
+    }
+
+    /// What may see what, `[rows, 1, length, cached + length]`: `true` where attention is
+    /// *forbidden*, by causality, by segment or because it is padding. `cached` are the segment ids
+    /// of tokens that came before, a row each, if there are any.
+    ///
+    /// A token of padding sees itself, so that no row of the softmax is empty.
+    pub fn attention_mask(&self, cached: &[Vec<u32>], device: &Device) -> Tensor<4, Bool> {
+        let [rows, length] = self.shape;
+        let before = cached.first().map_or(0, Vec::len);
+        let mut forbidden = Vec::with_capacity(rows * length * (before + length));
+        for (row, segments) in self.segment_rows().enumerate() {
+            let past = cached.get(row).map_or(&[][..], Vec::as_slice);
+            for (t, &own) in segments.iter().enumerate() {
+                forbidden.extend(past.iter().map(|&segment| segment != own || own == 0));
+                forbidden.extend(
+                    segments
+                        .iter()
+                        .enumerate()
+                        .map(|(s, &segment)| s > t || segment != own || (own == 0 && s != t)),
+                );
+            }
+        }
+        let data = TensorData::new(forbidden, [rows, 1, length, before + length]);
+        Tensor::from_data(data, device)
+    }
+
+    fn int(&self, values: &[u32], device: &Device) -> Tensor<2, Int> {
+        let values: Vec<i32> = values.iter().map(|&value| value as i32).collect();
+        Tensor::from_data(TensorData::new(values, self.shape), device)
+    }
+}
+
+fn check_length(part: &'static str, got: usize, shape: [usize; 2]) -> Result<(), BatchError> {
+    let [rows, length] = shape;
+    if got == rows * length {
+        Ok(())
+    } else {
+        Err(BatchError::WrongLength {
+            part,
+            got,
+            rows,
+            length,
+        })
+    }
+}
+
+/// Positions count from 0 wherever the segment changes.
+fn positions_of_row(segments: &[u32]) -> Vec<u32> {
+    let mut position = 0;
+    let mut previous = None;
+    segments
+        .iter()
+        .map(|&segment| {
+            position = if previous == Some(segment) {
+                position + 1
+            } else {
+                0
+            };
+            previous = Some(segment);
+            position
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn packed() -> TokenBatch {
+        TokenBatch::packed(vec![1, 2, 3, 4, 5, 6], vec![1, 1, 2, 2, 2, 0], [1, 6]).unwrap()
+    }
+
+    #[test]
+    fn positions_restart_with_each_document() {
+        assert_eq!(packed().positions(), [0, 1, 0, 1, 2, 0]);
+    }
+
+    #[test]
+    fn no_prediction_crosses_a_document_or_reaches_padding() {
+        assert_eq!(
+            packed().prediction_mask(),
+            [true, false, true, true, false, false]
+        );
+        assert_eq!(packed().targets(), [2, 0, 4, 5, 0, 0]);
+    }
+
+    #[test]
+    fn the_loss_mask_names_targets() {
+        let batch = packed()
+            .with_loss_mask(vec![true, true, false, false, true, true])
+            .unwrap();
+        assert_eq!(
+            batch.prediction_mask(),
+            [true, false, false, true, false, false]
+        );
+    }
+
+    #[test]
+    fn the_mask_is_causal_within_segments() {
+        let mask = packed().attention_mask(&[], &Device::flex()).into_data();
+        let forbidden: Vec<bool> = mask.iter::<bool>().collect();
+        let sees = |t: usize, s: usize| !forbidden[t * 6 + s];
+        assert!(sees(1, 0) && sees(1, 1) && !sees(0, 1));
+        assert!(!sees(2, 1) && sees(4, 2) && !sees(4, 1));
+        assert!(sees(5, 5) && (0..5).all(|s| !sees(5, s)));
+    }
+
+    #[test]
+    fn a_cache_of_padding_is_not_seen() {
+        let next = TokenBatch::new(vec![7], [1, 1]).unwrap();
+        let mask = next.attention_mask(&[vec![0, 1]], &Device::flex());
+        let forbidden: Vec<bool> = mask.into_data().iter::<bool>().collect();
+        assert_eq!(forbidden, [true, false, false]);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_an_error() {
+        assert_eq!(
+            TokenBatch::new(vec![], [0, 4]).unwrap_err().to_string(),
+            "a batch needs at least one row of at least one token, got [0, 4]"
+        );
+        assert_eq!(
+            TokenBatch::new(vec![1, 2, 3], [1, 4])
+                .unwrap_err()
+                .to_string(),
+            "ids has 3 elements, but the batch [1, 4] has 4"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn both_paddings_keep_the_tokens(
+            rows in prop::collection::vec(prop::collection::vec(1u32..100, 1..9), 1..5),
+        ) {
+            let total: usize = rows.iter().map(|row| row.len() - 1).sum();
+            for batch in [
+                TokenBatch::padded_left(&rows, 0).unwrap(),
+                TokenBatch::padded_right(&rows, 0).unwrap(),
+            ] {
+                prop_assert_eq!(batch.predictions(), total);
+                for (padded, row) in batch.id_rows().zip(&rows) {
+                    let kept: Vec<u32> = padded.iter().copied().filter(|&id| id != 0).collect();
+                    prop_assert_eq!(&kept, row);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,153 @@
+use crate::{Head, ModelShape, Outputs, Taps, TokenBatch};
+use burn::module::Module;
+use burn::tensor::{Device, Tensor};
+use std::fmt::Debug;
+use thiserror::Error;
+
+/// Why a model can't run a batch.
+#[derive(Debug, Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ForwardError {
+    /// The batch has an id that the model has no embedding for.
+    #[error(
+        "token id {id} is not in the model's vocabulary of {vocabulary}: was the text tokenised for another model?"
+    )]
+    UnknownId {
+        /// The largest id of the batch.
+        id: u32,
+        /// The model's vocabulary.
+        vocabulary: usize,
+    },
+    /// The batch has a position that the model was not made for.
+    #[error(
+        "the batch is {length} tokens long, but the model has {positions} positions: shorten the sequences"
+    )]
+    TooLong {
+        /// The largest position of the batch, plus one.
+        length: usize,
+        /// The model's positions.
+        positions: usize,
+    },
+    /// A tap names a layer that is not there.
+    #[error(
+        "layer {layer} is tapped, but the model has {layers} layers (the first is 0, the last {last})",
+        last = layers.saturating_sub(1)
+    )]
+    NoSuchLayer {
+        /// The layer asked for.
+        layer: usize,
+        /// How many the model has.
+        layers: usize,
+    },
+    /// The model can't serve a tap.
+    #[error("this model does not reveal {0}")]
+    NotRevealed(&'static str),
+    /// The model keeps no keys and values.
+    #[error("this model has no cached forward pass")]
+    NotCached,
+    /// A cache is continued by a batch with another number of rows.
+    #[error("the cache holds {cached} rows, but the batch has {rows}")]
+    OtherRows {
+        /// Rows of the cache.
+        cached: usize,
+        /// Rows of the batch.
+        rows: usize,
+    },
+}
+
+/// The keys and values of one layer, as cached for generation.
+#[derive(Debug, Clone)]
+pub struct CachedLayer {
+    /// After rotary positions, `[batch, kv_heads, cached, head_width]`.
+    pub keys: Tensor<4>,
+    /// `[batch, kv_heads, cached, head_width]`.
+    pub values: Tensor<4>,
+}
+
+/// What generation keeps between forward passes: keys and values by layer, and which document each
+/// cached token belongs to.
+#[derive(Debug, Clone, Default)]
+pub struct Cache {
+    /// One for each layer; empty before the first pass.
+    pub layers: Vec<CachedLayer>,
+    /// Segment ids of the cached tokens, a row each; see [`TokenBatch::segments`].
+    pub segments: Vec<Vec<u32>>,
+}
+
+impl Cache {
+    /// How many tokens of each row are cached.
+    pub fn len(&self) -> usize {
+        self.segments.first().map_or(0, Vec::len)
+    }
+
+    /// Whether nothing is cached yet.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Adds the segments of `batch` to what is cached; a model calls this once a pass.
+    ///
+    /// # Errors
+    ///
+    /// [`ForwardError::OtherRows`].
+    pub fn extend_segments(&mut self, batch: &TokenBatch) -> Result<(), ForwardError> {
+        let [rows, _] = batch.shape();
+        if self.segments.is_empty() {
+            self.segments = vec![Vec::new(); rows];
+        }
+        if self.segments.len() != rows {
+            return Err(ForwardError::OtherRows {
+                cached: self.segments.len(),
+                rows,
+            });
+        }
+        for (cached, row) in self.segments.iter_mut().zip(batch.segment_rows()) {
+            cached.extend_from_slice(row);
+        }
+        Ok(())
+    }
+}
+
+/// A language model that reads tokens from left to right; object-safe.
+///
+/// Float, ternary and packed models all are one. Evaluation and teaching ask for nothing more;
+/// training asks for a [`CausalLm`]. The crate's first page implements one.
+pub trait LanguageModel: Debug + Send {
+    /// The model's sizes.
+    fn shape(&self) -> ModelShape;
+
+    /// Where its parameters are. An autodiff device means that a forward pass builds a graph.
+    fn device(&self) -> Device;
+
+    /// The output projection, in the graph where the model is.
+    fn head(&self) -> Head;
+
+    /// Runs a batch and keeps what `taps` asks for. Position `t` sees the positions `<= t` of its
+    /// own segment, and nothing of padding.
+    ///
+    /// # Errors
+    ///
+    /// What [`ModelShape::check`] finds, and [`ForwardError::NotRevealed`] for a tap that the model
+    /// can't serve.
+    fn forward(&self, batch: &TokenBatch, taps: &Taps) -> Result<Outputs, ForwardError>;
+
+    /// Runs the tokens that follow those in `cache`, adds them to it, and returns their outputs
+    /// with logits. `batch` continues the rows of the cache: its positions count on.
+    ///
+    /// # Errors
+    ///
+    /// As [`forward`](Self::forward); [`ForwardError::NotCached`] unless a model implements it.
+    fn forward_cached(
+        &self,
+        batch: &TokenBatch,
+        cache: &mut Cache,
+    ) -> Result<Outputs, ForwardError> {
+        let _ = (batch, cache);
+        Err(ForwardError::NotCached)
+    }
+}
+
+/// A language model that can be trained: any [`LanguageModel`] that is a burn module.
+pub trait CausalLm: LanguageModel + Module {}
+
+impl<M: LanguageModel + Module> CausalLm for M {}

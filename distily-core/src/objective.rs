@@ -1,0 +1,139 @@
+use crate::{Answer, ForwardError, Head, ModelShape, Outputs, Taps, TokenBatch};
+use burn::module::Module;
+use burn::tensor::{Device, Tensor, TensorData};
+use std::fmt::Debug;
+use thiserror::Error;
+
+/// Why an objective has no value.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ObjectiveError {
+    /// Student and teacher do not fit the objective, or each other.
+    #[error("{term}: {problem}")]
+    Mismatch {
+        /// The term that found it.
+        term: String,
+        /// What was got, what was expected and what to do.
+        problem: String,
+    },
+    /// A model could not run the batch.
+    #[error(transparent)]
+    Forward(#[from] ForwardError),
+}
+
+/// All that a term may look at: what student and teacher revealed about one batch.
+#[derive(Debug)]
+pub struct Comparison<'a> {
+    /// The student's outputs, in its graph.
+    pub student: &'a Outputs,
+    /// The student's head, in its graph.
+    pub head: &'a Head,
+    /// The teacher's answer, outside any graph.
+    pub teacher: &'a Answer,
+    /// The batch that both read.
+    pub batch: &'a TokenBatch,
+    /// The predictions scored in the whole optimizer step: the divisor of every mean. Where a step
+    /// is accumulated from several batches it is their sum, so that each token weighs the same
+    /// however the step was split.
+    pub predictions: usize,
+}
+
+impl Comparison<'_> {
+    /// The weight of each prediction in a mean over the step, `[batch * seq]`: 1 / predictions
+    /// where it is scored, else 0.
+    pub fn weights(&self, device: &Device) -> Tensor<1> {
+        let share = 1.0 / self.predictions.max(1) as f32;
+        let weights: Vec<f32> = self
+            .batch
+            .prediction_mask()
+            .iter()
+            .map(|&scored| if scored { share } else { 0.0 })
+            .collect();
+        let shape = [weights.len()];
+        let device = device.clone().without_autodiff();
+        Tensor::from_data(TensorData::new(weights, shape), &device)
+    }
+}
+
+/// One weighted part of an objective; object-safe.
+///
+/// A term has no parameters: built-in projectors are module fields of the objective beside its
+/// terms, and a loss with parameters of its own is an [`Objective`].
+pub trait Term: Debug + Send + Sync {
+    /// What logs and reports call it.
+    fn name(&self) -> &str;
+
+    /// The factor of its value in the objective.
+    fn weight(&self) -> f64;
+
+    /// What it needs of the student and of the teacher, in this order.
+    ///
+    /// # Errors
+    ///
+    /// [`ObjectiveError::Mismatch`] where the term can't compare models of these sizes.
+    fn taps(
+        &self,
+        student: &ModelShape,
+        teacher: &ModelShape,
+    ) -> Result<(Taps, Taps), ObjectiveError>;
+
+    /// Its unweighted value, `[1]`: a mean over the step's scored predictions.
+    ///
+    /// # Errors
+    ///
+    /// [`ObjectiveError::Mismatch`].
+    fn value(&self, comparison: &Comparison<'_>) -> Result<Tensor<1>, ObjectiveError>;
+}
+
+/// The value of one term.
+#[derive(Debug, Clone)]
+pub struct NamedLoss {
+    /// The term's name.
+    pub name: String,
+    /// The term's weight.
+    pub weight: f64,
+    /// The term's unweighted value, `[1]`.
+    pub value: Tensor<1>,
+}
+
+/// The values of an objective's terms, by name.
+#[derive(Debug, Clone)]
+pub struct LossTerms {
+    /// The weighted sum, `[1]`: what is differentiated.
+    pub total: Tensor<1>,
+    /// The terms, unweighted.
+    pub terms: Vec<NamedLoss>,
+}
+
+impl LossTerms {
+    /// The weighted sum of some terms; `None` without any.
+    pub fn sum(terms: Vec<NamedLoss>) -> Option<Self> {
+        let total = terms
+            .iter()
+            .map(|term| term.value.clone().mul_scalar(term.weight))
+            .reduce(|total, term| total + term)?;
+        Some(Self { total, terms })
+    }
+}
+
+/// What a distillation minimises: a module, because it may hold projectors that are trained and
+/// checkpointed with the student, and are never exported with it.
+pub trait Objective: Module {
+    /// What it needs of the student and of the teacher, in this order.
+    ///
+    /// # Errors
+    ///
+    /// [`ObjectiveError::Mismatch`] where it can't compare models of these sizes.
+    fn taps(
+        &self,
+        student: &ModelShape,
+        teacher: &ModelShape,
+    ) -> Result<(Taps, Taps), ObjectiveError>;
+
+    /// Its value.
+    ///
+    /// # Errors
+    ///
+    /// [`ObjectiveError::Mismatch`].
+    fn evaluate(&self, comparison: &Comparison<'_>) -> Result<LossTerms, ObjectiveError>;
+}

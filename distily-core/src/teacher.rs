@@ -1,0 +1,107 @@
+use crate::{Features, ForwardError, Head, LanguageModel, ModelShape, Taps, TokenBatch};
+use burn::module::Module;
+use burn::tensor::{Device, Tensor};
+use std::fmt::Debug;
+use std::sync::{Arc, Mutex};
+
+/// What a teacher says about the next token at every position.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum Distribution {
+    /// Logits, `[batch, seq, vocabulary]`.
+    Logits(Tensor<3>),
+    /// The hidden state `[batch, seq, width]` and the head that turns it into logits, so that a
+    /// loss can compute them a chunk of tokens at a time.
+    Hidden(Tensor<3>, Head),
+}
+
+/// A teacher's answer to a batch.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// The next-token distribution.
+    pub distribution: Distribution,
+    /// The tapped features.
+    pub features: Features,
+}
+
+/// Whoever knows more: a live model, a recording, a remote server; object-safe, used as
+/// `Arc<dyn Teacher>`.
+///
+/// A teacher is never a burn module: it builds no graph, has no optimizer state, and is in no
+/// checkpoint.
+pub trait Teacher: Debug + Send + Sync {
+    /// The teacher's sizes.
+    fn shape(&self) -> ModelShape;
+
+    /// Answers a batch with a next-token distribution and the tapped features.
+    ///
+    /// # Errors
+    ///
+    /// Whatever keeps the teacher from answering.
+    fn answer(&self, batch: &TokenBatch, taps: &Taps) -> Result<Answer, ForwardError>;
+
+    /// The same teacher for another device.
+    fn on(&self, device: &Device) -> Arc<dyn Teacher>;
+}
+
+/// A language model in memory that teaches.
+///
+/// ```no_run
+/// # fn model() -> impl distily_core::CausalLm + 'static { todo!() as NoModel }
+/// # use distily_core::*; use burn::module::Module; use burn::tensor::Device;
+/// # #[derive(Module, Debug)] struct NoModel { #[module(skip)] nothing: () }
+/// # impl LanguageModel for NoModel {
+/// #   fn shape(&self) -> ModelShape { todo!() } fn device(&self) -> Device { todo!() }
+/// #   fn head(&self) -> Head { todo!() }
+/// #   fn forward(&self, _: &TokenBatch, _: &Taps) -> Result<Outputs, ForwardError> { todo!() }
+/// # }
+/// use distily_core::{LiveTeacher, Teacher};
+/// use std::sync::Arc;
+///
+/// let teacher: Arc<dyn Teacher> = Arc::new(LiveTeacher::new(model()));
+/// ```
+#[derive(Debug)]
+pub struct LiveTeacher<M> {
+    /// burn's modules are `Send` but promise no `Sync`; a teacher answers one caller at a time.
+    model: Mutex<M>,
+}
+
+impl<M: LanguageModel + Module> LiveTeacher<M> {
+    /// The model is taken off its autodiff device if it is on one: a teacher builds no graph.
+    pub fn new(model: M) -> Self {
+        Self {
+            model: Mutex::new(model.valid()),
+        }
+    }
+
+    fn model(&self) -> std::sync::MutexGuard<'_, M> {
+        // A model has no state that a panic elsewhere could leave half changed.
+        self.model
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+impl<M: LanguageModel + Module + 'static> Teacher for LiveTeacher<M> {
+    fn shape(&self) -> ModelShape {
+        self.model().shape()
+    }
+
+    fn answer(&self, batch: &TokenBatch, taps: &Taps) -> Result<Answer, ForwardError> {
+        let model = self.model();
+        let outputs = model.forward(batch, taps)?;
+        let distribution = match outputs.logits {
+            Some(logits) => Distribution::Logits(logits),
+            None => Distribution::Hidden(outputs.hidden, model.head()),
+        };
+        Ok(Answer {
+            distribution,
+            features: outputs.features,
+        })
+    }
+
+    fn on(&self, device: &Device) -> Arc<dyn Teacher> {
+        let model = self.model().clone();
+        Arc::new(Self::new(model.fork(&device.clone().without_autodiff())))
+    }
+}

@@ -1,0 +1,39 @@
+//! Fused tensor operations with their own gradients.
+//!
+//! Each operation is a plain function over burn tensors, for any device. Tensors on burn's CPU
+//! backend (with this crate's feature `flex`) go to native code that uses every core and has a
+//! backward pass of its own; every other device gets the same mathematics composed of burn
+//! operations. Tests hold both forms, and their gradients, together.
+//!
+//! ```
+//! use burn::tensor::{Device, Tensor};
+//! use distily_kernels::silu_gate;
+//!
+//! let device = Device::flex().autodiff();
+//! let gate = Tensor::<2>::from_data([[0.5, -1.0]], &device).require_grad();
+//! let up = Tensor::<2>::from_data([[2.0, 3.0]], &device);
+//! let hidden = silu_gate(gate.clone(), up); // gate · sigmoid(gate) · up
+//! assert!((hidden.clone().slice([0..1, 0..1]).into_scalar::<f32>() - 0.6225).abs() < 1e-4);
+//! assert!(gate.grad(&hidden.sum().backward()).is_some());
+//! ```
+//!
+//! The unsafe code of Distily is all here; see `native`.
+
+mod attach_gradient;
+mod cross_entropy;
+mod forward_kl;
+mod rms_norm;
+mod silu_gate;
+#[cfg(test)]
+mod testing;
+mod value_and_gradient;
+
+#[cfg(feature = "flex")]
+mod native;
+
+pub use attach_gradient::attach_gradient;
+pub use cross_entropy::cross_entropy;
+pub use forward_kl::forward_kl;
+pub use rms_norm::rms_norm;
+pub use silu_gate::silu_gate;
+pub use value_and_gradient::ValueAndGradient;

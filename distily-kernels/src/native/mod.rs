@@ -1,0 +1,21 @@
+//! The operations as native code for burn's CPU backend, flex.
+//!
+//! A forward pass works on plain slices and returns a tensor; [`graph`] puts it into the autodiff
+//! graph together with its backward pass. Rows are spread over the cores by rayon in chunks whose
+//! size does not depend on the number of threads, and a sum over chunks is taken in order, so that
+//! a result is the same bits on any number of threads.
+
+mod cross_entropy;
+mod forward_kl;
+mod graph;
+mod lanes;
+mod rms_norm;
+mod silu_gate;
+mod tensors;
+
+pub(crate) use cross_entropy::cross_entropy;
+pub(crate) use forward_kl::forward_kl;
+pub(crate) use graph::attach_gradient;
+pub(crate) use rms_norm::rms_norm;
+pub(crate) use silu_gate::silu_gate;
+pub(crate) use tensors::serves;

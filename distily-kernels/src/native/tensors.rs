@@ -1,0 +1,42 @@
+//! Between burn's tensors and slices.
+
+use burn::backend::DispatchDevice;
+use burn::backend::Flex;
+use burn::backend::flex::FlexTensor;
+use burn::tensor::{DType, Tensor, TensorData};
+
+/// Whether the native code takes a tensor: it is f32 and on flex, in a graph or not.
+pub(crate) fn serves<const D: usize>(tensor: &Tensor<D>) -> bool {
+    let device = tensor.device().without_autodiff();
+    // With flex as the only backend the pattern can't fail.
+    #[allow(unreachable_patterns)]
+    match device.as_dispatch() {
+        DispatchDevice::Flex(_) => tensor.dtype() == DType::F32,
+        _ => false,
+    }
+}
+
+/// The contiguous elements of a tensor, outside any graph.
+pub(super) fn elements<const D: usize>(tensor: &Tensor<D>) -> FlexTensor {
+    tensor
+        .clone()
+        .without_autodiff()
+        .try_into_primitive::<Flex>()
+        .expect("`serves` was asked first")
+        .to_contiguous()
+}
+
+/// The slice of a contiguous f32 tensor.
+pub(super) fn slice(tensor: &FlexTensor) -> &[f32] {
+    tensor.as_slice().expect("contiguous f32")
+}
+
+/// A tensor of these elements.
+pub(super) fn flex<const D: usize>(elements: Vec<f32>, shape: [usize; D]) -> FlexTensor {
+    FlexTensor::from_data(TensorData::new(elements, shape))
+}
+
+/// A tensor of these elements, outside any graph.
+pub(super) fn plain<const D: usize>(elements: Vec<f32>, shape: [usize; D]) -> Tensor<D> {
+    Tensor::from_primitive::<Flex>(flex(elements, shape))
+}
