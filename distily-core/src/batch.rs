@@ -1,4 +1,5 @@
-use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use distily_kernels::Segments;
 use thiserror::Error;
 
 /// Why tokens do not make a batch.
@@ -42,7 +43,7 @@ pub struct TokenBatch {
     shape: [usize; 2],
     ids: Vec<u32>,
     positions: Vec<u32>,
-    segments: Vec<u32>,
+    segments: Segments,
     counts: Vec<bool>,
 }
 
@@ -82,7 +83,7 @@ impl TokenBatch {
             shape,
             ids,
             positions,
-            segments,
+            segments: Segments::new(segments, shape),
             counts,
         })
     }
@@ -149,7 +150,7 @@ impl TokenBatch {
         check_length("loss mask", counts.len(), self.shape)?;
         self.counts = counts
             .iter()
-            .zip(&self.segments)
+            .zip(self.segments.ids())
             .map(|(&counts, &segment)| counts && segment != 0)
             .collect();
         Ok(self)
@@ -170,25 +171,14 @@ impl TokenBatch {
         &self.positions
     }
 
-    /// The segment ids, row after row; 0 is padding.
-    pub fn segments(&self) -> &[u32] {
+    /// The segment ids; 0 is padding.
+    pub fn segments(&self) -> &Segments {
         &self.segments
     }
 
     /// The ids of each row.
     pub fn id_rows(&self) -> impl Iterator<Item = &[u32]> {
         self.ids.chunks_exact(self.shape[1])
-    }
-
-    /// The segment ids of each row.
-    pub fn segment_rows(&self) -> impl Iterator<Item = &[u32]> {
-        self.segments.chunks_exact(self.shape[1])
-    }
-
-    /// Whether every row is one document without padding, so that causality is the only mask.
-    pub fn is_plain(&self) -> bool {
-        self.segment_rows()
-            .all(|row| row[0] != 0 && row.iter().all(|&segment| segment == row[0]))
     }
 
     /// The largest id.
@@ -206,7 +196,7 @@ impl TokenBatch {
     pub fn prediction_mask(&self) -> Vec<bool> {
         let length = self.shape[1];
         let mut mask = vec![false; self.ids.len()];
-        for (row, segments) in self.segment_rows().enumerate() {
+        for (row, segments) in self.segments.rows().enumerate() {
             for t in 0..length - 1 {
                 mask[row * length + t] =
                     segments[t] == segments[t + 1] && self.counts[row * length + t + 1];
@@ -233,31 +223,6 @@ impl TokenBatch {
     /// [`targets`](Self::targets) as a tensor `[rows * length]`.
     pub fn target_ids(&self, device: &Device) -> Tensor<1, Int> {
         self.int(&self.targets(), device).flatten(0, 1)
-    }
-
-    /// What may see what, `[rows, 1, length, cached + length]`: `true` where attention is
-    /// *forbidden*, by causality, by segment or because it is padding. `cached` are the segment ids
-    /// of tokens that came before, a row each, if there are any.
-    ///
-    /// A token of padding sees itself, so that no row of the softmax is empty.
-    pub fn attention_mask(&self, cached: &[Vec<u32>], device: &Device) -> Tensor<4, Bool> {
-        let [rows, length] = self.shape;
-        let before = cached.first().map_or(0, Vec::len);
-        let mut forbidden = Vec::with_capacity(rows * length * (before + length));
-        for (row, segments) in self.segment_rows().enumerate() {
-            let past = cached.get(row).map_or(&[][..], Vec::as_slice);
-            for (t, &own) in segments.iter().enumerate() {
-                forbidden.extend(past.iter().map(|&segment| segment != own || own == 0));
-                forbidden.extend(
-                    segments
-                        .iter()
-                        .enumerate()
-                        .map(|(s, &segment)| s > t || segment != own || (own == 0 && s != t)),
-                );
-            }
-        }
-        let data = TensorData::new(forbidden, [rows, 1, length, before + length]);
-        Tensor::from_data(data, device)
     }
 
     fn int(&self, values: &[u32], device: &Device) -> Tensor<2, Int> {
@@ -330,24 +295,6 @@ mod tests {
             batch.prediction_mask(),
             [true, false, false, true, false, false]
         );
-    }
-
-    #[test]
-    fn the_mask_is_causal_within_segments() {
-        let mask = packed().attention_mask(&[], &Device::flex()).into_data();
-        let forbidden: Vec<bool> = mask.iter::<bool>().collect();
-        let sees = |t: usize, s: usize| !forbidden[t * 6 + s];
-        assert!(sees(1, 0) && sees(1, 1) && !sees(0, 1));
-        assert!(!sees(2, 1) && sees(4, 2) && !sees(4, 1));
-        assert!(sees(5, 5) && (0..5).all(|s| !sees(5, s)));
-    }
-
-    #[test]
-    fn a_cache_of_padding_is_not_seen() {
-        let next = TokenBatch::new(vec![7], [1, 1]).unwrap();
-        let mask = next.attention_mask(&[vec![0, 1]], &Device::flex());
-        let forbidden: Vec<bool> = mask.into_data().iter::<bool>().collect();
-        assert_eq!(forbidden, [true, false, false]);
     }
 
     #[test]

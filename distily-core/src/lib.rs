@@ -79,6 +79,7 @@ mod teacher;
 mod whole_file;
 
 pub use batch::{BatchError, TokenBatch};
+pub use distily_kernels::Segments;
 pub use head::{Head, HeadLayout};
 pub use model::{Cache, CachedLayer, CausalLm, ForwardError, LanguageModel};
 pub use objective::{Comparison, LossTerms, NamedLoss, Objective, ObjectiveError, Term};

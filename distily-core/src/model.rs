@@ -1,6 +1,7 @@
 use crate::{Head, ModelShape, Outputs, Taps, TokenBatch};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
+use distily_kernels::Segments;
 use std::fmt::Debug;
 use thiserror::Error;
 
@@ -58,9 +59,9 @@ pub enum ForwardError {
 /// The keys and values of one layer, as cached for generation.
 #[derive(Debug, Clone)]
 pub struct CachedLayer {
-    /// After rotary positions, `[batch, kv_heads, cached, head_width]`.
+    /// After rotary positions, `[batch, cached, kv_heads, head_width]`.
     pub keys: Tensor<4>,
-    /// `[batch, kv_heads, cached, head_width]`.
+    /// `[batch, cached, kv_heads, head_width]`.
     pub values: Tensor<4>,
 }
 
@@ -70,41 +71,31 @@ pub struct CachedLayer {
 pub struct Cache {
     /// One for each layer; empty before the first pass.
     pub layers: Vec<CachedLayer>,
-    /// Segment ids of the cached tokens, a row each; see [`TokenBatch::segments`].
-    pub segments: Vec<Vec<u32>>,
+    /// The segments of the cached tokens; `None` before the first pass.
+    pub segments: Option<Segments>,
 }
 
 impl Cache {
-    /// How many tokens of each row are cached.
-    pub fn len(&self) -> usize {
-        self.segments.first().map_or(0, Vec::len)
-    }
-
-    /// Whether nothing is cached yet.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Adds the segments of `batch` to what is cached; a model calls this once a pass.
+    /// The segments of what is cached followed by those of `batch`, which are cached from now on; a
+    /// model calls this once a pass.
     ///
     /// # Errors
     ///
     /// [`ForwardError::OtherRows`].
-    pub fn extend_segments(&mut self, batch: &TokenBatch) -> Result<(), ForwardError> {
-        let [rows, _] = batch.shape();
-        if self.segments.is_empty() {
-            self.segments = vec![Vec::new(); rows];
-        }
-        if self.segments.len() != rows {
-            return Err(ForwardError::OtherRows {
-                cached: self.segments.len(),
-                rows,
-            });
-        }
-        for (cached, row) in self.segments.iter_mut().zip(batch.segment_rows()) {
-            cached.extend_from_slice(row);
-        }
-        Ok(())
+    pub fn extend_segments(&mut self, batch: &TokenBatch) -> Result<Segments, ForwardError> {
+        let segments = match &self.segments {
+            None => batch.segments().clone(),
+            Some(cached) => {
+                cached
+                    .followed_by(batch.segments())
+                    .ok_or(ForwardError::OtherRows {
+                        cached: cached.shape()[0],
+                        rows: batch.shape()[0],
+                    })?
+            }
+        };
+        self.segments = Some(segments.clone());
+        Ok(segments)
     }
 }
 

@@ -45,21 +45,6 @@ pub trait Teacher: Debug + Send + Sync {
 }
 
 /// A language model in memory that teaches.
-///
-/// ```no_run
-/// # fn model() -> impl distily_core::CausalLm + 'static { todo!() as NoModel }
-/// # use distily_core::*; use burn::module::Module; use burn::tensor::Device;
-/// # #[derive(Module, Debug)] struct NoModel { #[module(skip)] nothing: () }
-/// # impl LanguageModel for NoModel {
-/// #   fn shape(&self) -> ModelShape { todo!() } fn device(&self) -> Device { todo!() }
-/// #   fn head(&self) -> Head { todo!() }
-/// #   fn forward(&self, _: &TokenBatch, _: &Taps) -> Result<Outputs, ForwardError> { todo!() }
-/// # }
-/// use distily_core::{LiveTeacher, Teacher};
-/// use std::sync::Arc;
-///
-/// let teacher: Arc<dyn Teacher> = Arc::new(LiveTeacher::new(model()));
-/// ```
 #[derive(Debug)]
 pub struct LiveTeacher<M> {
     /// burn's modules are `Send` but promise no `Sync`; a teacher answers one caller at a time.

@@ -1,17 +1,23 @@
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
+use std::io;
 use std::path::Path;
 
-/// Writes a file whole or not at all: under a temporary name in the same folder, flushed to the
-/// disk, then renamed over `path`. The folder is made if it is not there.
+/// Writes a file whole or not at all: `write` fills a temporary file in the same folder, which is
+/// flushed to the disk and renamed over `path`. The folder is made if it is not there.
+///
+/// ```no_run
+/// # use std::path::Path;
+/// distily_core::write_whole(Path::new("run/notes.txt"), |path| std::fs::write(path, "done"))?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
 ///
 /// # Errors
 ///
-/// Whatever the disk or `write` reports; an existing `path` is then as it was.
-pub fn write_whole(
+/// Whatever the disk or `write` reports; an existing file at `path` is then as it was.
+pub fn write_whole<E: From<io::Error>>(
     path: &Path,
-    write: impl FnOnce(&mut BufWriter<&File>) -> io::Result<()>,
-) -> io::Result<()> {
+    write: impl FnOnce(&Path) -> Result<(), E>,
+) -> Result<(), E> {
     let folder = match path.parent() {
         Some(parent) if parent != Path::new("") => parent,
         _ => Path::new("."),
@@ -23,12 +29,9 @@ pub fn write_whole(
     #[cfg(unix)]
     let builder = builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
     let temporary = builder.prefix(".partial-").tempfile_in(folder)?;
-    let mut writer = BufWriter::new(temporary.as_file());
-    write(&mut writer)?;
-    writer.flush()?;
-    drop(writer);
+    write(temporary.path())?;
     temporary.as_file().sync_all()?;
-    temporary.persist(path)?;
+    temporary.persist(path).map_err(io::Error::from)?;
     // The rename itself is on the disk only when the folder is.
     #[cfg(unix)]
     File::open(folder)?.sync_all()?;
@@ -43,9 +46,9 @@ mod tests {
     fn a_failed_write_leaves_the_old_file_and_nothing_else() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("deep/file.txt");
-        write_whole(&path, |file| file.write_all(b"old")).unwrap();
-        let failed = write_whole(&path, |file| {
-            file.write_all(b"new")?;
+        write_whole(&path, |path| fs::write(path, "old")).unwrap();
+        let failed = write_whole(&path, |path| {
+            fs::write(path, "new")?;
             Err(io::Error::other("the disk is full"))
         });
         assert_eq!(failed.unwrap_err().to_string(), "the disk is full");

@@ -20,9 +20,12 @@
 //! The unsafe code of Distily is all here; see `native`.
 
 mod attach_gradient;
+mod attention;
 mod cross_entropy;
 mod forward_kl;
 mod rms_norm;
+mod rotary;
+mod segments;
 mod silu_gate;
 #[cfg(test)]
 mod testing;
@@ -32,8 +35,11 @@ mod value_and_gradient;
 mod native;
 
 pub use attach_gradient::attach_gradient;
+pub use attention::{attention_weights, causal_attention, weighted_values};
 pub use cross_entropy::cross_entropy;
 pub use forward_kl::forward_kl;
 pub use rms_norm::rms_norm;
+pub use rotary::rotary;
+pub use segments::Segments;
 pub use silu_gate::silu_gate;
 pub use value_and_gradient::ValueAndGradient;

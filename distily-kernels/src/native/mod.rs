@@ -5,17 +5,22 @@
 //! size does not depend on the number of threads, and a sum over chunks is taken in order, so that
 //! a result is the same bits on any number of threads.
 
+mod attention;
 mod cross_entropy;
 mod forward_kl;
 mod graph;
 mod lanes;
+mod matrix;
 mod rms_norm;
+mod rotary;
 mod silu_gate;
 mod tensors;
 
+pub(crate) use attention::causal_attention;
 pub(crate) use cross_entropy::cross_entropy;
 pub(crate) use forward_kl::forward_kl;
 pub(crate) use graph::attach_gradient;
 pub(crate) use rms_norm::rms_norm;
+pub(crate) use rotary::rotary;
 pub(crate) use silu_gate::silu_gate;
 pub(crate) use tensors::serves;

@@ -1,0 +1,61 @@
+use burn::tensor::Tensor;
+
+/// Rotary position embedding: each pair (x_i, x_{i + d/2}) of a head is turned by its angle (Su et
+/// al., 2104.09864, in the half-split order of Hugging Face's models).
+///
+/// Shapes: `x` `[batch, seq, heads, head_width]`; `cos` and `sin` of the angles
+/// `[batch, seq, head_width / 2]`, or `[1, seq, head_width / 2]` where all rows share them; the
+/// result is as `x`. The angles are constants.
+///
+/// # Panics
+///
+/// If the shapes do not fit.
+pub fn rotary(x: Tensor<4>, cos: Tensor<3>, sin: Tensor<3>) -> Tensor<4> {
+    let [_, _, _, width] = x.dims();
+    assert_eq!(width, 2 * cos.dims()[2], "the angles do not fit the head");
+    #[cfg(feature = "flex")]
+    if crate::native::serves(&x) {
+        return crate::native::rotary(x, cos, sin);
+    }
+    composed(x, cos, sin)
+}
+
+fn composed(x: Tensor<4>, cos: Tensor<3>, sin: Tensor<3>) -> Tensor<4> {
+    let half = cos.dims()[2];
+    let (cos, sin) = (cos.unsqueeze_dim::<4>(2), sin.unsqueeze_dim::<4>(2));
+    let (first, second) = (x.clone().narrow(3, 0, half), x.narrow(3, half, half));
+    Tensor::cat(
+        vec![
+            first.clone() * cos.clone() - second.clone() * sin.clone(),
+            second * cos + first * sin,
+        ],
+        3,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{assert_close, leaf};
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn both_forms_agree(
+            batch in 1usize..4, seq in 1usize..9, heads in 1usize..4, half in 1usize..12,
+            shared in any::<bool>(), seed in any::<u64>(),
+        ) {
+            let x = leaf([batch, seq, heads, 2 * half], seed, 3.0);
+            let angles = leaf([if shared { 1 } else { batch }, seq, half], seed ^ 1, 9.0).detach();
+            let (cos, sin) = (angles.clone().cos(), angles.sin());
+            let mix = leaf([batch, seq, heads, 2 * half], seed ^ 2, 1.0).detach();
+            let [native, composed] = [rotary, composed].map(|form| {
+                let out = form(x.clone(), cos.clone(), sin.clone());
+                let gradients = (out.clone() * mix.clone()).sum().backward();
+                (out, x.grad(&gradients).unwrap())
+            });
+            assert_close(native.0.into_data(), composed.0.into_data());
+            assert_close(native.1.into_data(), composed.1.into_data());
+        }
+    }
+}
