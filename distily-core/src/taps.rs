@@ -89,6 +89,11 @@ impl Taps {
             .is_some_and(|features| features.contains(&feature))
     }
 
+    /// Whether anything of `layer` is kept.
+    pub fn wants_any(&self, layer: usize) -> bool {
+        self.layers.contains_key(&layer)
+    }
+
     /// The deepest layer of which anything is kept.
     pub fn last_layer(&self) -> Option<usize> {
         self.layers.keys().next_back().copied()

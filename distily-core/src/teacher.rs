@@ -12,7 +12,7 @@ pub enum Distribution {
     Logits(Tensor<3>),
     /// The hidden state `[batch, seq, width]` and the head that turns it into logits, so that a
     /// loss can compute them a chunk of tokens at a time.
-    Hidden(Tensor<3>, Head),
+    Hidden(Tensor<3>, Box<Head>),
 }
 
 /// A teacher's answer to a batch.
@@ -77,7 +77,7 @@ impl<M: LanguageModel + Module + 'static> Teacher for LiveTeacher<M> {
         let outputs = model.forward(batch, taps)?;
         let distribution = match outputs.logits {
             Some(logits) => Distribution::Logits(logits),
-            None => Distribution::Hidden(outputs.hidden, model.head()),
+            None => Distribution::Hidden(outputs.hidden, Box::new(model.head())),
         };
         Ok(Answer {
             distribution,

@@ -1,0 +1,151 @@
+use crate::{ModelError, Rope};
+use distily_core::ModelShape;
+use serde::{Deserialize, Serialize};
+
+/// The nonlinearity of the gated feed-forward block.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Activation {
+    /// x · sigmoid(x).
+    #[default]
+    #[serde(rename = "silu", alias = "swish")]
+    Silu,
+    /// x · Φ(x), by the error function.
+    #[serde(rename = "gelu")]
+    Gelu,
+    /// GELU by its tanh approximation.
+    #[serde(rename = "gelu_pytorch_tanh", alias = "gelu_new")]
+    GeluTanh,
+    /// max(x, 0).
+    #[serde(rename = "relu")]
+    Relu,
+}
+
+/// What a [`Decoder`](crate::Decoder) is made from.
+///
+/// [`Default`] is a small Llama; every field can be set.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DecoderConfig {
+    /// Columns of the logits.
+    pub vocabulary: usize,
+    /// Width of the hidden state.
+    pub width: usize,
+    /// Blocks.
+    pub layers: usize,
+    /// Query heads.
+    pub heads: usize,
+    /// Key and value heads; a divisor of `heads`.
+    pub kv_heads: usize,
+    /// Width of one head; even.
+    pub head_width: usize,
+    /// Width inside the feed-forward block.
+    pub feed_forward_width: usize,
+    /// Longest sequence.
+    pub positions: usize,
+    /// Nonlinearity of the feed-forward block.
+    pub activation: Activation,
+    /// Added to the mean square in the norms.
+    pub norm_epsilon: f64,
+    /// Rotary positions.
+    pub rope: Rope,
+    /// Whether the head is the embedding.
+    pub tied_head: bool,
+    /// Whether the attention's projections have a bias.
+    pub attention_bias: bool,
+    /// Whether the feed-forward block's projections have a bias.
+    pub feed_forward_bias: bool,
+    /// Standard deviation of random weights.
+    pub initializer_range: f64,
+    /// The id that begins a text.
+    pub begin_of_text: Option<u32>,
+    /// The ids that end a text.
+    pub end_of_text: Vec<u32>,
+    /// The id that fills rows up.
+    pub padding: Option<u32>,
+}
+
+impl Default for DecoderConfig {
+    fn default() -> Self {
+        Self {
+            vocabulary: 32_000,
+            width: 256,
+            layers: 4,
+            heads: 4,
+            kv_heads: 4,
+            head_width: 64,
+            feed_forward_width: 768,
+            positions: 2048,
+            activation: Activation::Silu,
+            norm_epsilon: 1e-5,
+            rope: Rope::default(),
+            tied_head: true,
+            attention_bias: false,
+            feed_forward_bias: false,
+            initializer_range: 0.02,
+            begin_of_text: None,
+            end_of_text: Vec::new(),
+            padding: None,
+        }
+    }
+}
+
+impl DecoderConfig {
+    /// The model's sizes.
+    pub fn shape(&self) -> ModelShape {
+        ModelShape {
+            vocabulary: self.vocabulary,
+            width: self.width,
+            layers: self.layers,
+            heads: self.heads,
+            kv_heads: self.kv_heads,
+            head_width: self.head_width,
+            feed_forward_width: self.feed_forward_width,
+            positions: self.positions,
+        }
+    }
+
+    /// Whether a model can be made from this; fields are named as in a `config.json` of `origin`.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError::Config`] for the first field that is out of range.
+    pub fn check(&self, origin: &str) -> Result<(), ModelError> {
+        let error = |field, problem: String| Err(ModelError::config(origin, field, problem));
+        for (field, value) in [
+            ("vocab_size", self.vocabulary),
+            ("hidden_size", self.width),
+            ("num_hidden_layers", self.layers),
+            ("num_attention_heads", self.heads),
+            ("num_key_value_heads", self.kv_heads),
+            ("head_dim", self.head_width),
+            ("intermediate_size", self.feed_forward_width),
+            ("max_position_embeddings", self.positions),
+        ] {
+            // The bound keeps products of sizes from overflowing.
+            if value == 0 || value > 1 << 24 {
+                return error(field, format!("got {value}, expected 1 to {}", 1 << 24));
+            }
+        }
+        if !self.heads.is_multiple_of(self.kv_heads) {
+            return error(
+                "num_key_value_heads",
+                format!(
+                    "got {}, expected a divisor of the {} attention heads",
+                    self.kv_heads, self.heads
+                ),
+            );
+        }
+        if !self.head_width.is_multiple_of(2) {
+            let problem = format!("got {}, expected an even number", self.head_width);
+            return error("head_dim", problem);
+        }
+        if !(self.norm_epsilon > 0.0 && self.norm_epsilon.is_finite()) {
+            let problem = format!("got {}, expected a positive number", self.norm_epsilon);
+            return error("rms_norm_eps", problem);
+        }
+        if !(0.0..=1.0).contains(&self.initializer_range) {
+            let problem = format!("got {}, expected 0 to 1", self.initializer_range);
+            return error("initializer_range", problem);
+        }
+        self.rope.check(origin)
+    }
+}
