@@ -1,5 +1,5 @@
 use crate::{Head, ModelShape, Outputs, Taps, TokenBatch};
-use burn::module::Module;
+use burn::module::{Module, ModuleDisplay};
 use burn::tensor::{Device, Tensor};
 use distily_kernels::Segments;
 use std::fmt::Debug;
@@ -139,6 +139,6 @@ pub trait LanguageModel: Debug + Send {
 }
 
 /// A language model that can be trained: any [`LanguageModel`] that is a burn module.
-pub trait CausalLm: LanguageModel + Module {}
+pub trait CausalLm: LanguageModel + Module + ModuleDisplay {}
 
-impl<M: LanguageModel + Module> CausalLm for M {}
+impl<M: LanguageModel + Module + ModuleDisplay> CausalLm for M {}

@@ -1,5 +1,5 @@
 use crate::{Answer, ForwardError, Head, ModelShape, Outputs, Taps, TokenBatch};
-use burn::module::Module;
+use burn::module::{Module, ModuleDisplay};
 use burn::tensor::{Device, Tensor, TensorData};
 use std::fmt::Debug;
 use thiserror::Error;
@@ -118,7 +118,7 @@ impl LossTerms {
 
 /// What a distillation minimises: a module, because it may hold projectors that are trained and
 /// checkpointed with the student, and are never exported with it.
-pub trait Objective: Module {
+pub trait Objective: Module + ModuleDisplay {
     /// What it needs of the student and of the teacher, in this order.
     ///
     /// # Errors

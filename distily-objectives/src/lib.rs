@@ -1,1 +1,46 @@
-//! placeholder
+//! Distillation losses for burn, and their composition.
+//!
+//! Each loss is first of all a function over plain tensors:
+//!
+//! ```
+//! use burn::tensor::{Device, Tensor};
+//! use distily_objectives::{forward_kl, mean_over};
+//!
+//! let device = Device::flex().autodiff();
+//! // Logits [tokens, vocabulary] of a student, in its graph, and of a teacher.
+//! let student = Tensor::<2>::from_data([[0.0, 1.0, 2.0], [2.0, 1.0, 0.0]], &device).require_grad();
+//! let teacher = Tensor::<2>::from_data([[0.0, 2.0, 2.0], [5.0, 5.0, 5.0]], &device);
+//! // The second token does not count.
+//! let weights = mean_over(&[true, false], &device);
+//! let loss = forward_kl(student.clone(), teacher, weights, 2.0);
+//! let gradient = student.grad(&loss.backward()).unwrap();
+//! assert_eq!(gradient.slice([1..2]).sum().into_scalar::<f32>(), 0.0);
+//! ```
+//!
+//! An [`ObjectiveConfig`] composes them for a trainer:
+//!
+//! ```
+//! use distily_objectives::ObjectiveConfig;
+//!
+//! let config: ObjectiveConfig = toml::from_str(r#"
+//!     terms = [
+//!         { loss = "forward_kl", weight = 0.9, temperature = 2.0 },
+//!         { loss = "cross_entropy", weight = 0.1 },
+//!     ]
+//! "#)?;
+//! let objective = config.build()?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod composite;
+mod config;
+mod cross_entropy;
+mod forward_kl;
+mod logits;
+mod weights;
+
+pub use composite::Composite;
+pub use config::{LossConfig, ObjectiveConfig, ObjectiveConfigError, TermConfig};
+pub use cross_entropy::{CrossEntropy, cross_entropy};
+pub use forward_kl::{ForwardKl, forward_kl};
+pub use weights::mean_over;

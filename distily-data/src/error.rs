@@ -1,0 +1,62 @@
+use std::path::PathBuf;
+use thiserror::Error;
+
+/// Why text does not become batches.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum DataError {
+    /// The disk.
+    #[error("{file}: {source}")]
+    Io {
+        /// The file.
+        file: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A text file that is not UTF-8.
+    #[error("{file}: not UTF-8 at byte {offset}: convert the file, or name a text file")]
+    NotUtf8 {
+        /// The file.
+        file: PathBuf,
+        /// The first byte that is not.
+        offset: usize,
+    },
+    /// No text.
+    #[error("{file}: {problem}")]
+    Empty {
+        /// The file.
+        file: PathBuf,
+        /// What is missing.
+        problem: &'static str,
+    },
+    /// A configuration that means nothing.
+    #[error("`{field}`: got {got}, expected {expected}")]
+    Config {
+        /// The field.
+        field: &'static str,
+        /// Its value.
+        got: String,
+        /// What it may be.
+        expected: &'static str,
+    },
+    /// A tokenizer that can't be read, or can't read the text.
+    #[error("{file}: {problem}")]
+    Tokenizer {
+        /// The tokenizer's file.
+        file: PathBuf,
+        /// What it said.
+        problem: String,
+    },
+    /// A tokenizer with ids that the model has no embedding for.
+    #[error(
+        "{file}: has {tokenizer} tokens, but the model's vocabulary is {model}: use the model's own tokenizer"
+    )]
+    VocabularyTooLarge {
+        /// The tokenizer's file.
+        file: PathBuf,
+        /// The tokenizer's largest id, plus one.
+        tokenizer: usize,
+        /// The model's vocabulary.
+        model: usize,
+    },
+}

@@ -1,0 +1,98 @@
+use crate::DataError;
+use std::path::{Path, PathBuf};
+use tokenizers::Tokenizer;
+
+/// A `tokenizer.json`.
+#[derive(Debug, Clone)]
+pub struct TextTokenizer {
+    file: PathBuf,
+    tokenizer: Tokenizer,
+}
+
+impl TextTokenizer {
+    /// Reads a `tokenizer.json`. Its padding and truncation are switched off: rows are packed here.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::Tokenizer`].
+    pub fn load(file: &Path) -> Result<Self, DataError> {
+        let bytes = std::fs::read(file).map_err(|source| DataError::Io {
+            file: file.to_owned(),
+            source,
+        })?;
+        Self::from_bytes(&bytes, file)
+    }
+
+    /// Reads the content of a `tokenizer.json`; `origin` is what errors call it.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::Tokenizer`].
+    pub fn from_bytes(bytes: &[u8], origin: &Path) -> Result<Self, DataError> {
+        let error = |problem: tokenizers::Error| DataError::Tokenizer {
+            file: origin.to_owned(),
+            problem: problem.to_string(),
+        };
+        let mut tokenizer = Tokenizer::from_bytes(bytes).map_err(error)?;
+        tokenizer.with_padding(None);
+        tokenizer.with_truncation(None).map_err(error)?;
+        Ok(Self {
+            file: origin.to_owned(),
+            tokenizer,
+        })
+    }
+
+    /// Whether every id has a place in a model's vocabulary.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::VocabularyTooLarge`].
+    pub fn check_vocabulary(&self, model: usize) -> Result<(), DataError> {
+        let vocabulary = self.tokenizer.get_vocab(true);
+        let tokens = vocabulary.values().max().map_or(0, |&id| id as usize + 1);
+        if tokens <= model {
+            Ok(())
+        } else {
+            Err(DataError::VocabularyTooLarge {
+                file: self.file.clone(),
+                tokenizer: tokens,
+                model,
+            })
+        }
+    }
+
+    /// The ids of each document, without special tokens; documents are spread over all cores.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::Tokenizer`].
+    pub fn encode(&self, documents: &[String]) -> Result<Vec<Vec<u32>>, DataError> {
+        let documents: Vec<&str> = documents.iter().map(String::as_str).collect();
+        let encodings = self
+            .tokenizer
+            .encode_batch_fast(documents, false)
+            .map_err(|problem| self.error(problem))?;
+        Ok(encodings
+            .iter()
+            .map(|encoding| encoding.get_ids().to_vec())
+            .collect())
+    }
+
+    /// The text of ids, without special tokens.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::Tokenizer`].
+    pub fn decode(&self, ids: &[u32]) -> Result<String, DataError> {
+        self.tokenizer
+            .decode(ids, true)
+            .map_err(|problem| self.error(problem))
+    }
+
+    fn error(&self, problem: tokenizers::Error) -> DataError {
+        DataError::Tokenizer {
+            file: self.file.clone(),
+            problem: problem.to_string(),
+        }
+    }
+}

@@ -1,0 +1,267 @@
+use crate::schedule::LearningRate;
+use crate::{Schedule, TrainError};
+use burn::optim::{AdamWConfig, LionConfig, ModuleOptimizer};
+use serde::{Deserialize, Serialize};
+
+/// How a student is trained. The defaults are those of the Python Distily.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TrainingConfig {
+    /// Optimizer steps.
+    pub steps: usize,
+    /// Rows in a batch.
+    pub batch_size: usize,
+    /// Batches whose gradients are averaged in a step; each token weighs the same.
+    pub accumulation: usize,
+    /// The optimizer.
+    pub optimizer: OptimizerConfig,
+    /// The peak of the learning rate.
+    pub learning_rate: f64,
+    /// Where a falling learning rate ends.
+    pub final_learning_rate: f64,
+    /// How it falls.
+    pub schedule: Schedule,
+    /// The exponent of the polynomial schedule.
+    pub power: f64,
+    /// The share of the steps in which the learning rate rises.
+    pub warmup: f64,
+    /// The largest global norm of the gradient; larger ones are scaled down to it.
+    pub clip: f64,
+    /// Steps between evaluations; 0 for none but the last.
+    pub evaluate_every: usize,
+    /// The seed of everything random.
+    pub seed: u64,
+}
+
+/// An optimizer and its numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "name", rename_all = "lowercase", deny_unknown_fields)]
+pub enum OptimizerConfig {
+    /// AdamW (Loshchilov and Hutter, 1711.05101).
+    AdamW {
+        /// Decay of the gradient's mean.
+        #[serde(default = "adamw_beta_1")]
+        beta_1: f32,
+        /// Decay of the squared gradient's mean.
+        #[serde(default = "adamw_beta_2")]
+        beta_2: f32,
+        /// Added to the divisor.
+        #[serde(default = "adamw_epsilon")]
+        epsilon: f32,
+        /// Decoupled weight decay.
+        #[serde(default)]
+        weight_decay: f32,
+    },
+    /// Lion (Chen et al., 2302.06675); it wants a learning rate 3 to 10 times smaller than AdamW's.
+    Lion {
+        /// How much of the momentum is in the update.
+        #[serde(default = "adamw_beta_1")]
+        beta_1: f32,
+        /// Decay of the momentum.
+        #[serde(default = "lion_beta_2")]
+        beta_2: f32,
+        /// Decoupled weight decay.
+        #[serde(default)]
+        weight_decay: f32,
+    },
+}
+
+fn adamw_beta_1() -> f32 {
+    0.9
+}
+
+fn adamw_beta_2() -> f32 {
+    0.999
+}
+
+fn adamw_epsilon() -> f32 {
+    1e-8
+}
+
+fn lion_beta_2() -> f32 {
+    0.99
+}
+
+impl Default for OptimizerConfig {
+    fn default() -> Self {
+        Self::AdamW {
+            beta_1: adamw_beta_1(),
+            beta_2: adamw_beta_2(),
+            epsilon: adamw_epsilon(),
+            weight_decay: 0.0,
+        }
+    }
+}
+
+impl Default for TrainingConfig {
+    fn default() -> Self {
+        Self {
+            steps: 1000,
+            batch_size: 8,
+            accumulation: 1,
+            optimizer: OptimizerConfig::default(),
+            learning_rate: 1e-4,
+            final_learning_rate: 2e-5,
+            schedule: Schedule::default(),
+            power: 0.7,
+            warmup: 0.1,
+            clip: 1.0,
+            evaluate_every: 0,
+            seed: 42,
+        }
+    }
+}
+
+impl OptimizerConfig {
+    pub(crate) fn build(self) -> ModuleOptimizer {
+        match self {
+            Self::AdamW {
+                beta_1,
+                beta_2,
+                epsilon,
+                weight_decay,
+            } => AdamWConfig::new()
+                .with_beta_1(beta_1)
+                .with_beta_2(beta_2)
+                .with_epsilon(epsilon)
+                .with_weight_decay(weight_decay)
+                .init(),
+            Self::Lion {
+                beta_1,
+                beta_2,
+                weight_decay,
+            } => LionConfig::new()
+                .with_beta_1(beta_1)
+                .with_beta_2(beta_2)
+                .with_weight_decay(weight_decay)
+                .init(),
+        }
+    }
+
+    fn check(self) -> Result<(), TrainError> {
+        let (beta_1, beta_2, epsilon, weight_decay) = match self {
+            Self::AdamW {
+                beta_1,
+                beta_2,
+                epsilon,
+                weight_decay,
+            } => (beta_1, beta_2, epsilon, weight_decay),
+            Self::Lion {
+                beta_1,
+                beta_2,
+                weight_decay,
+            } => (beta_1, beta_2, 1.0, weight_decay),
+        };
+        let unit = 0.0..1.0;
+        within("optimizer.beta_1", beta_1, unit.contains(&beta_1), "0 to 1")?;
+        within("optimizer.beta_2", beta_2, unit.contains(&beta_2), "0 to 1")?;
+        within(
+            "optimizer.epsilon",
+            epsilon,
+            epsilon > 0.0 && epsilon.is_finite(),
+            "a positive number",
+        )?;
+        let decay = weight_decay >= 0.0 && weight_decay.is_finite();
+        within("optimizer.weight_decay", weight_decay, decay, "0 or more")
+    }
+}
+
+fn within(
+    field: &'static str,
+    got: impl ToString,
+    holds: bool,
+    expected: &'static str,
+) -> Result<(), TrainError> {
+    if holds {
+        Ok(())
+    } else {
+        let got = got.to_string();
+        Err(TrainError::Config {
+            field,
+            got,
+            expected,
+        })
+    }
+}
+
+impl TrainingConfig {
+    /// Whether training can begin with this.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError::Config`] for the first field that is out of range.
+    pub fn check(&self) -> Result<(), TrainError> {
+        for (field, value) in [
+            ("steps", self.steps),
+            ("batch_size", self.batch_size),
+            ("accumulation", self.accumulation),
+        ] {
+            within(field, value, value > 0, "1 or more")?;
+        }
+        for (field, value) in [
+            ("learning_rate", self.learning_rate),
+            ("power", self.power),
+            ("clip", self.clip),
+        ] {
+            within(
+                field,
+                value,
+                value > 0.0 && value.is_finite(),
+                "a positive number",
+            )?;
+        }
+        let end = self.final_learning_rate;
+        within(
+            "final_learning_rate",
+            end,
+            end >= 0.0 && end.is_finite(),
+            "0 or more",
+        )?;
+        within(
+            "warmup",
+            self.warmup,
+            (0.0..=1.0).contains(&self.warmup),
+            "0 to 1",
+        )?;
+        self.optimizer.check()
+    }
+
+    pub(crate) fn learning_rate(&self) -> LearningRate {
+        LearningRate {
+            schedule: self.schedule,
+            peak: self.learning_rate,
+            end: self.final_learning_rate,
+            power: self.power,
+            warmup_steps: (self.warmup * self.steps as f64).ceil() as usize,
+            steps: self.steps,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mistake_is_named() {
+        let config = TrainingConfig {
+            warmup: 1.5,
+            ..TrainingConfig::default()
+        };
+        let error = config.check().unwrap_err().to_string();
+        assert_eq!(error, "`warmup`: got 1.5, expected 0 to 1");
+        assert!(TrainingConfig::default().check().is_ok());
+    }
+
+    #[test]
+    fn an_unknown_field_is_an_error() {
+        let error = serde_json::from_str::<TrainingConfig>(r#"{ "step": 3 }"#).unwrap_err();
+        assert!(
+            error.to_string().contains("unknown field `step`"),
+            "{error}"
+        );
+        let lion = r#"{ "optimizer": { "name": "lion", "weight_decay": 0.1 } }"#;
+        let config: TrainingConfig = serde_json::from_str(lion).unwrap();
+        assert!(matches!(config.optimizer, OptimizerConfig::Lion { beta_2, .. } if beta_2 == 0.99));
+    }
+}

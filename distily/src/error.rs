@@ -1,0 +1,44 @@
+use distily_core::{ForwardError, ObjectiveError};
+use thiserror::Error;
+
+/// Why training does not go on.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum TrainError {
+    /// A field of a configuration out of range.
+    #[error("`{field}`: got {got}, expected {expected}")]
+    Config {
+        /// The field.
+        field: &'static str,
+        /// Its value.
+        got: String,
+        /// What it may be.
+        expected: &'static str,
+    },
+    /// The student is on a device without autodiff.
+    #[error("the student builds no graph: make it on an autodiff device (`device.autodiff()`)")]
+    NoAutodiff,
+    /// Nothing can be trained.
+    #[error("every parameter of the student is frozen: nothing is left to train")]
+    AllFrozen,
+    /// The loss is not a number.
+    #[error("the loss is {loss} at step {step}: lower `learning_rate`, or look for bad data")]
+    Diverged {
+        /// The step, from 1.
+        step: usize,
+        /// The loss.
+        loss: f64,
+    },
+    /// No prediction is scored in a step's batches.
+    #[error("no prediction is scored in the batches of step {step}: is every token masked?")]
+    NothingScored {
+        /// The step, from 1.
+        step: usize,
+    },
+    /// Student and teacher do not fit the objective.
+    #[error(transparent)]
+    Objective(#[from] ObjectiveError),
+    /// A model could not run a batch.
+    #[error(transparent)]
+    Forward(#[from] ForwardError),
+}

@@ -1,0 +1,184 @@
+//! Distils what a TOML file says: teacher, student, data, objective, training, evaluation.
+//!
+//! ```sh
+//! cargo run --release --example distill -- examples/configs/smollm2-half.toml
+//! ```
+#![allow(clippy::print_stdout)]
+
+use anyhow::{Context, Result};
+use burn::module::Module;
+use clap::Parser;
+use distily::core::{LanguageModel, LiveTeacher, Seed};
+use distily::data::{TextSource, TextTokenizer, TokenRows};
+use distily::models::{
+    Decoder, DecoderConfig, Inheritance, StoredAs, StudentConfig, find_model, freeze,
+};
+use distily::objectives::ObjectiveConfig;
+use distily::{Trainer, TrainingConfig};
+use distily_examples::{compare, device, measure, train};
+use serde::Deserialize;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Distils what a TOML file says.
+#[derive(Parser)]
+struct Arguments {
+    /// The configuration.
+    config: PathBuf,
+    /// The teacher's folder or hub id, instead of the configuration's.
+    #[arg(long)]
+    teacher: Option<String>,
+    /// The folder of the data's files, which the configuration names relative to it.
+    #[arg(long, default_value = ".")]
+    data: PathBuf,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Config {
+    /// A Hugging Face folder, or the id of a model in the hub's cache.
+    teacher: String,
+    /// Where the student goes.
+    output: PathBuf,
+    student: Student,
+    data: Data,
+    #[serde(default)]
+    objective: ObjectiveConfig,
+    #[serde(default)]
+    training: TrainingConfig,
+    #[serde(default)]
+    evaluation: Evaluation,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Student {
+    /// A model folder to start from.
+    folder: Option<PathBuf>,
+    /// A folder with a `config.json` to start from at random.
+    config: Option<PathBuf>,
+    /// Changes to the teacher's configuration, where neither is said.
+    #[serde(default)]
+    shape: StudentConfig,
+    #[serde(default)]
+    inherit: Inheritance,
+    /// Patterns of the parameters that stay as they are.
+    #[serde(default)]
+    freeze: Vec<String>,
+    #[serde(default)]
+    stored_as: StoredAs,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Data {
+    source: TextSource,
+    /// Tokens in a row.
+    length: usize,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Evaluation {
+    /// Held-out tokens to measure on.
+    tokens: usize,
+}
+
+impl Default for Evaluation {
+    fn default() -> Self {
+        Self { tokens: 16_384 }
+    }
+}
+
+fn main() -> Result<()> {
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .init();
+    let arguments = Arguments::parse();
+    let file = arguments.config.display().to_string();
+    let text = std::fs::read_to_string(&arguments.config).context(file.clone())?;
+    let mut config: Config = toml::from_str(&text).context(file)?;
+    let device = device();
+
+    let folder = find_model(arguments.teacher.as_deref().unwrap_or(&config.teacher))?;
+    let teacher = Decoder::load(&folder, &device)?;
+    let tokenizer = TextTokenizer::load(&folder.join("tokenizer.json"))?;
+    tokenizer.check_vocabulary(teacher.shape().vocabulary)?;
+
+    let source = &mut config.data.source;
+    source.train = arguments.data.join(&source.train);
+    source.held_out = source.held_out.take().map(|file| arguments.data.join(file));
+    let documents = source.read()?;
+    let end_of_text = teacher.config().end_of_text.first().copied();
+    let rows = |documents: &[String]| -> Result<TokenRows> {
+        let ids = tokenizer.encode(documents)?;
+        Ok(TokenRows::pack(&ids, config.data.length, end_of_text)?)
+    };
+    let train_rows = rows(&documents.train)?;
+    let held_out = rows(&documents.held_out)?.limited_to(config.evaluation.tokens);
+
+    let seed = Seed(config.training.seed);
+    let student = &config.student;
+    let autodiff = device.clone().autodiff();
+    let model = match (&student.folder, &student.config) {
+        (Some(folder), _) => Decoder::load(folder, &autodiff)?,
+        (None, from) => {
+            let shape = match from {
+                Some(folder) => DecoderConfig::load(folder)?,
+                None => student.shape.of(teacher.config())?,
+            };
+            Decoder::student(&shape, &teacher, &student.inherit, seed, &autodiff)?
+        }
+    };
+    let model = freeze(model, &student.freeze)?;
+    let before = measure(&model.valid(), &teacher, &held_out)?;
+
+    let mut trainer = Trainer::new(
+        model,
+        Arc::new(LiveTeacher::new(teacher.clone())),
+        config.objective.build()?,
+        config.training.clone(),
+    )?;
+    let took = train(&mut trainer, &config.training, &train_rows, &held_out)?;
+    let model = trainer.into_student();
+    model.save(&config.output, student.stored_as)?;
+    std::fs::copy(
+        folder.join("tokenizer.json"),
+        config.output.join("tokenizer.json"),
+    )?;
+
+    let after = measure(&model, &teacher, &held_out)?;
+    let teacher = measure(&teacher, &teacher, &held_out)?;
+    println!(
+        "{}\n{} steps in {:.0} s; {} held-out tokens. The student is in {}",
+        compare(
+            (&teacher, size(&folder)?),
+            &before,
+            (&after, size(&config.output)?)
+        ),
+        config.training.steps,
+        took.as_secs_f64(),
+        held_out.len() * held_out.length(),
+        config.output.display()
+    );
+    Ok(())
+}
+
+/// Bytes of all weight files of a folder.
+fn size(folder: &Path) -> Result<u64> {
+    let mut bytes = 0;
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry
+            .path()
+            .extension()
+            .is_some_and(|extension| extension == "safetensors")
+        {
+            bytes += std::fs::metadata(entry.path())?.len();
+        }
+    }
+    Ok(bytes)
+}

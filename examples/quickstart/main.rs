@@ -1,0 +1,118 @@
+//! Distils a small teacher that comes with the repository into a student with half its layers.
+//! Nothing is downloaded.
+//!
+//! ```sh
+//! cargo run --release --example quickstart
+//! ```
+#![allow(clippy::print_stdout)]
+
+use anyhow::Result;
+use clap::Parser;
+use distily::core::{LiveTeacher, Seed};
+use distily::data::{TextTokenizer, TokenRows};
+use distily::models::{Decoder, Inheritance, StoredAs, StudentConfig};
+use distily::objectives::ObjectiveConfig;
+use distily::{Schedule, Trainer, TrainingConfig, greedy};
+use distily_examples::{Stories, compare, device, measure, train};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Distils the quickstart's teacher into a student with half its layers.
+#[derive(Parser)]
+struct Arguments {
+    /// Optimizer steps.
+    #[arg(long, default_value_t = 240)]
+    steps: usize,
+    /// Where the student goes, as a Hugging Face folder.
+    #[arg(long, default_value = "runs/quickstart")]
+    out: PathBuf,
+}
+
+fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    let device = device();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("quickstart/teacher");
+    let teacher = Decoder::load(&folder, &device)?;
+    let tokenizer = TextTokenizer::load(&folder.join("tokenizer.json"))?;
+
+    // Stories that the teacher never saw: another seed.
+    let stories: Vec<String> = Stories::new(Seed(2)).take(4_100).collect();
+    let (held_out, stories) = stories.split_at(100);
+    let rows = TokenRows::pack(&tokenizer.encode(stories)?, 192, Some(0))?;
+    let held_out_rows = TokenRows::pack(&tokenizer.encode(held_out)?, 192, Some(0))?;
+
+    // Half the layers; every other block is the teacher's to begin with.
+    let half = StudentConfig {
+        layers: Some(3),
+        ..StudentConfig::default()
+    };
+    let student = Decoder::student(
+        &half.of(teacher.config())?,
+        &teacher,
+        &Inheritance::with_blocks([0, 2, 5]),
+        Seed(3),
+        &device.clone().autodiff(),
+    )?;
+    let before = measure(
+        &burn::module::Module::valid(&student),
+        &teacher,
+        &held_out_rows,
+    )?;
+
+    let config = TrainingConfig {
+        steps: arguments.steps,
+        batch_size: 10,
+        learning_rate: 2e-3,
+        final_learning_rate: 1e-4,
+        schedule: Schedule::Cosine,
+        evaluate_every: 80,
+        ..TrainingConfig::default()
+    };
+    println!("Distilling 6 layers into 3, {} steps:", config.steps);
+    let objective = ObjectiveConfig::default().build()?;
+    let mut trainer = Trainer::new(
+        student,
+        Arc::new(LiveTeacher::new(teacher.clone())),
+        objective,
+        config.clone(),
+    )?;
+    let took = train(&mut trainer, &config, &rows, &held_out_rows)?;
+    let student = trainer.into_student();
+    student.save(&arguments.out, StoredAs::BF16)?;
+    std::fs::copy(
+        folder.join("tokenizer.json"),
+        arguments.out.join("tokenizer.json"),
+    )?;
+
+    let size = |folder: &Path| std::fs::metadata(folder.join("model.safetensors")).map(|m| m.len());
+    let teacher_measured = measure(&teacher, &teacher, &held_out_rows)?;
+    let after = measure(&student, &teacher, &held_out_rows)?;
+    for story in &held_out[..3] {
+        let words: Vec<&str> = story.split(' ').take(24).collect();
+        let prompt = words.join(" ");
+        let ids = tokenizer.encode(std::slice::from_ref(&prompt))?.remove(0);
+        println!("\n{prompt} ...");
+        println!(
+            "  teacher: ...{}",
+            tokenizer.decode(&greedy(&teacher, &ids, 60, &[0])?)?
+        );
+        println!(
+            "  student: ...{}",
+            tokenizer.decode(&greedy(&student, &ids, 60, &[0])?)?
+        );
+    }
+    println!(
+        "\n{}\nTrained in {:.0} s. The student is in {}",
+        compare(
+            (&teacher_measured, size(&folder)?),
+            &before,
+            (&after, size(&arguments.out)?),
+        ),
+        took.as_secs_f64(),
+        arguments.out.display()
+    );
+    Ok(())
+}

@@ -1,0 +1,62 @@
+use crate::train::reading_speed;
+use anyhow::Result;
+use burn::module::Module;
+use distily::core::CausalLm;
+use distily::data::TokenRows;
+use distily::eval::{agreement, perplexity};
+
+/// What the table says of one model.
+#[derive(Debug, Clone)]
+pub struct Measured {
+    parameters: usize,
+    perplexity: f64,
+    /// With the teacher, 0 to 1.
+    agreement: f64,
+    tokens_per_second: f64,
+}
+
+/// Measures a model on held-out rows.
+///
+/// # Errors
+///
+/// Where a model can't run the rows.
+pub fn measure<M: CausalLm + 'static, T: CausalLm + 'static>(
+    model: &M,
+    teacher: &T,
+    rows: &TokenRows,
+) -> Result<Measured> {
+    Ok(Measured {
+        parameters: Module::num_params(model),
+        perplexity: perplexity(model, rows.in_order(4))?.perplexity(),
+        agreement: agreement(model, teacher, rows.in_order(4))?.share(),
+        tokens_per_second: reading_speed(model, rows)?,
+    })
+}
+
+/// The table of teacher and student; the sizes are those of their files, in bytes.
+pub fn compare(teacher: (&Measured, u64), before: &Measured, after: (&Measured, u64)) -> String {
+    let megabytes = |bytes: u64| format!("{:.2} MB", bytes as f64 / 1e6);
+    let row = |name: &str, cells: [String; 3]| {
+        let [teacher, before, after] = cells;
+        format!("{name:<20} {teacher:>14} {before:>14} {after:>14}\n")
+    };
+    let each = |cell: fn(&Measured) -> String| [cell(teacher.0), cell(before), cell(after.0)];
+    [
+        row(
+            "",
+            ["teacher", "student before", "student after"].map(str::to_owned),
+        ),
+        row("parameters", each(|m| m.parameters.to_string())),
+        row("file size", [teacher.1, after.1, after.1].map(megabytes)),
+        row("perplexity", each(|m| format!("{:.3}", m.perplexity))),
+        row(
+            "top-1 agreement",
+            each(|m| format!("{:.1} %", 100.0 * m.agreement)),
+        ),
+        row(
+            "tokens per second",
+            each(|m| format!("{:.0}", m.tokens_per_second)),
+        ),
+    ]
+    .concat()
+}
