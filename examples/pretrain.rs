@@ -15,6 +15,7 @@ use distily::models::{Decoder, DecoderConfig, StoredAs};
 use distily::objectives::{cross_entropy, mean_over};
 use distily_examples::{Stories, device};
 use std::path::PathBuf;
+use tokenizers::models::TrainerWrapper;
 use tokenizers::models::bpe::{BPE, BpeTrainer};
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::{AddedToken, Tokenizer};
@@ -29,7 +30,7 @@ struct Arguments {
     #[arg(long)]
     out: PathBuf,
     /// Optimizer steps.
-    #[arg(long, default_value_t = 900)]
+    #[arg(long, default_value_t = 1200)]
     steps: usize,
     /// The seed of the stories and the weights.
     #[arg(long, default_value_t = 1)]
@@ -93,7 +94,7 @@ fn train_tokenizer(stories: &[String], file: &std::path::Path) -> Result<()> {
     let mut tokenizer = Tokenizer::new(BPE::default());
     tokenizer.with_pre_tokenizer(Some(ByteLevel::default().add_prefix_space(false)));
     tokenizer.with_decoder(Some(ByteLevel::default()));
-    let mut trainer = BpeTrainer::builder()
+    let mut trainer: TrainerWrapper = BpeTrainer::builder()
         .vocab_size(VOCABULARY)
         .show_progress(false)
         .initial_alphabet(ByteLevel::alphabet().into_iter().collect())
