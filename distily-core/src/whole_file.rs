@@ -29,8 +29,12 @@ pub fn write_whole<E: From<io::Error>>(
     #[cfg(unix)]
     let builder = builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
     let temporary = builder.prefix(".partial-").tempfile_in(folder)?;
+    let permissions = temporary.as_file().metadata()?.permissions();
     write(temporary.path())?;
-    temporary.as_file().sync_all()?;
+    // `write` may have put another file in the place of the one that it got.
+    let written = File::options().write(true).open(temporary.path())?;
+    written.set_permissions(permissions)?;
+    written.sync_all()?;
     temporary.persist(path).map_err(io::Error::from)?;
     // The rename itself is on the disk only when the folder is.
     #[cfg(unix)]
