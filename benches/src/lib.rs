@@ -1,2 +1,17 @@
-//! What we measure: `cargo bench` runs the operations against their compositions of burn
-//! operations, as ratios on one machine in one run.
+//! Tensors for the benches: seeded, so that two runs measure the same numbers.
+
+use burn::tensor::{Device, Tensor, TensorData};
+use distily::core::Seed;
+
+/// A tensor of numbers in [-1, 1).
+pub fn tensor<const D: usize>(shape: [usize; D], device: &Device) -> Tensor<D> {
+    use std::iter::repeat_with;
+    let mut generator = Seed(1).generator("bench", 0);
+    let count = shape.iter().product();
+    let next = || {
+        let bits = rand::Rng::next_u32(&mut generator) >> 8;
+        bits as f32 / (1u32 << 23) as f32 - 1.0
+    };
+    let values: Vec<f32> = repeat_with(next).take(count).collect();
+    Tensor::from_data(TensorData::new(values, shape), device)
+}

@@ -1,4 +1,5 @@
 //! Whatever is wrong with a folder is an error that names the file and the field, never a panic.
+#![allow(clippy::unwrap_used)]
 
 use burn::tensor::Device;
 use distily_core::{LanguageModel, Seed, Taps, TokenBatch};

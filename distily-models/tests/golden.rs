@@ -1,4 +1,5 @@
 //! The decoder against transformers: see `golden/llama.py`.
+#![allow(clippy::unwrap_used)]
 
 use burn::tensor::{Device, Tensor};
 use distily_core::{Cache, Feature, LanguageModel, Taps, TokenBatch};

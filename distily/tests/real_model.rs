@@ -6,6 +6,7 @@
 //!     cargo test --release -p distily --test real_model -- --ignored --nocapture
 //! ```
 #![allow(clippy::print_stdout)]
+#![allow(clippy::unwrap_used)]
 
 use burn::tensor::Device;
 use distily::core::{LanguageModel, Taps, TokenBatch};

@@ -1,5 +1,6 @@
 //! What a trainer promises: the same bits for the same seed, frozen parts untouched, accumulation
 //! that changes nothing, and errors that say what is wrong.
+#![allow(clippy::unwrap_used)]
 
 use burn::module::{Module, ModuleMapper, Param};
 use burn::optim::GradientsParams;
