@@ -87,3 +87,36 @@ impl Head {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::tensor::Device;
+
+    #[test]
+    fn both_layouts_are_one_projection_with_bias_scale_and_cap() {
+        let device = Device::flex();
+        // Three ids, width 2.
+        let weight = Tensor::<2>::from_data([[1.0, 0.0], [0.0, 2.0], [1.0, 1.0]], &device);
+        let hidden = Tensor::<3>::from_data([[[3.0, -1.0]]], &device);
+        let plain = Head::by_vocabulary(weight.clone());
+        assert_eq!(plain.vocabulary(), 3);
+        let full = Head {
+            bias: Some(Tensor::from_data([0.0, 1.0, 2.0], &device)),
+            scale: Some(0.5),
+            soft_cap: Some(2.0),
+            ..Head::by_width(weight.transpose())
+        };
+        assert_eq!(full.vocabulary(), 3);
+        let values = |head: &Head| {
+            head.logits(hidden.clone())
+                .into_data()
+                .try_to_vec::<f32>()
+                .unwrap()
+        };
+        assert_eq!(values(&plain), [3.0, -2.0, 2.0]);
+        for (got, raw) in values(&full).into_iter().zip([3.0f32, -1.0, 4.0]) {
+            assert!((got - 2.0 * (raw * 0.5 / 2.0).tanh()).abs() < 1e-6, "{got}");
+        }
+    }
+}

@@ -99,3 +99,23 @@ impl Taps {
         self.layers.keys().next_back().copied()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_union_keeps_what_either_wants() {
+        let a = Taps::none().with(1, Feature::Hidden).with_embedding();
+        let b = Taps::logits()
+            .with(1, Feature::Query)
+            .with(5, Feature::Value);
+        for union in [a.union(&b), b.union(&a)] {
+            assert!(union.wants_logits() && union.wants_embedding());
+            assert!(union.wants(1, Feature::Hidden) && union.wants(1, Feature::Query));
+            assert!(union.wants(5, Feature::Value) && !union.wants_any(0));
+            assert_eq!(union.last_layer(), Some(5));
+        }
+        assert_eq!(a.union(&Taps::none()), a);
+    }
+}

@@ -288,6 +288,27 @@ fn the_gradient_is_that_of_finite_differences() {
 }
 
 #[test]
+fn a_teacher_builds_no_graph_and_goes_to_other_devices() {
+    use distily::core::{Distribution, Taps, Teacher};
+    let batch = TokenBatch::new(vec![1, 2, 3, 4], [2, 2]).unwrap();
+    // Made of a model that could be trained, and asked for an autodiff device.
+    let teacher = LiveTeacher::new(student());
+    for teacher in [teacher.on(&Device::flex().autodiff()), Arc::new(teacher)] {
+        let answer = teacher.answer(&batch, &Taps::logits()).unwrap();
+        let Distribution::Logits(logits) = answer.distribution else {
+            panic!("logits were tapped");
+        };
+        assert!(!logits.is_autodiff());
+        let answer = teacher.answer(&batch, &Taps::none()).unwrap();
+        let Distribution::Hidden(hidden, head) = answer.distribution else {
+            panic!("nothing was tapped");
+        };
+        let same = head.logits(hidden).into_data();
+        assert_eq!(same, logits.into_data());
+    }
+}
+
+#[test]
 fn a_cached_continuation_is_the_uncached_one() {
     let model = teacher();
     let new = greedy(&model, &[3, 1, 4], 10, &[]).unwrap();
