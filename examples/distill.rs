@@ -134,7 +134,7 @@ fn main() -> Result<()> {
         }
     };
     let model = freeze(model, &student.freeze)?;
-    let before = measure(&model.valid(), &teacher, &held_out)?;
+    let before = measure(&model.valid(), Some(&teacher), &held_out)?;
 
     let mut trainer = Trainer::new(
         model,
@@ -150,8 +150,8 @@ fn main() -> Result<()> {
         config.output.join("tokenizer.json"),
     )?;
 
-    let after = measure(&model, &teacher, &held_out)?;
-    let teacher = measure(&teacher, &teacher, &held_out)?;
+    let after = measure(&model, Some(&teacher), &held_out)?;
+    let teacher = measure(&teacher, None::<&Decoder>, &held_out)?;
     println!(
         "{}\n{} steps in {:.0} s; {} held-out tokens. The student is in {}",
         compare(

@@ -6,8 +6,8 @@ use burn::tensor::{Int, Tensor};
 /// logits, and its gradient with respect to them, weight · (q - one_hot(target)).
 ///
 /// Shapes: `logits` `[tokens, vocabulary]`; `targets` `[tokens]`, ids below the vocabulary;
-/// `weights` `[tokens]`. A token of weight 0 contributes nothing, whatever its logits are. Computed
-/// in f32.
+/// `weights` `[tokens]`. A token of weight 0 contributes nothing, whatever its logits are. f32 on a CPU
+/// takes the native form; other types are computed in their own precision.
 ///
 /// # Panics
 ///

@@ -8,7 +8,7 @@ use burn::tensor::activation::log_softmax;
 ///
 /// Shapes: `student` and `teacher` `[tokens, vocabulary]`, `weights` `[tokens]`. A token of weight
 /// 0 contributes nothing, whatever its logits are. A teacher's logit of -inf is a probability of 0.
-/// Computed in f32.
+/// f32 on a CPU takes the native form; other types are computed in their own precision.
 ///
 /// # Panics
 ///

@@ -120,9 +120,15 @@ impl DecoderConfig {
             ("intermediate_size", self.feed_forward_width),
             ("max_position_embeddings", self.positions),
         ] {
-            // The bound keeps products of sizes from overflowing.
-            if value == 0 || value > 1 << 24 {
-                return error(field, format!("got {value}, expected 1 to {}", 1 << 24));
+            // The bounds keep products of sizes from overflowing, and a file from making us build
+            // millions of layers before its weights are looked at.
+            let largest = if field == "num_hidden_layers" {
+                1 << 12
+            } else {
+                1 << 24
+            };
+            if value == 0 || value > largest {
+                return error(field, format!("got {value}, expected 1 to {largest}"));
             }
         }
         if !self.heads.is_multiple_of(self.kv_heads) {

@@ -176,11 +176,16 @@ impl Decoder {
             let Some(source) = inheritance.source(parameter.path) else {
                 return Ok(own.clone());
             };
-            // An untied head of a student whose teacher's is tied is the teacher's embedding.
             let value = theirs
                 .get(&source)
                 .ok_or_else(|| error(parameter.path, format!("the teacher has no `{source}`")))?;
-            widened(value, own).ok_or_else(|| {
+            let vocabulary = ["embed_tokens.weight", "lm_head.weight"].contains(&parameter.path);
+            let taken = match value.shape() == own.shape() {
+                true => Some(value.clone()),
+                false if vocabulary => widened(value, own),
+                false => None,
+            };
+            taken.ok_or_else(|| {
                 let problem = format!(
                     "its shape is {:?}, and the teacher's `{source}` is {:?}",
                     own.shape(),
@@ -192,17 +197,25 @@ impl Decoder {
     }
 }
 
-/// `value` in the shape of `own`: the same, or with the rows of a padded vocabulary from `own`.
+/// `value` with the rows (of an embedding) or the columns (of an untied head) of a padded vocabulary
+/// from `own`.
 fn widened(value: &TensorData, own: &TensorData) -> Option<TensorData> {
-    if value.shape() == own.shape() {
-        return Some(value.clone());
+    let (&[rows, columns], &[all_rows, all_columns]) =
+        (value.shape().as_slice(), own.shape().as_slice())
+    else {
+        return None;
+    };
+    let (rows_grew, columns_grew) = (rows < all_rows, columns < all_columns);
+    if rows > all_rows || columns > all_columns || rows_grew == columns_grew {
+        return None;
     }
-    match (value.shape().as_slice(), own.shape().as_slice()) {
-        (&[rows, columns], &[more, same]) if columns == same && more > rows => {
-            let own = own.iter::<f32>().skip(rows * columns);
-            let values: Vec<f32> = value.iter::<f32>().chain(own).collect();
-            Some(TensorData::new(values, [more, columns]))
-        }
-        _ => None,
+    let mut values: Vec<f32> = own.iter::<f32>().collect();
+    let value: Vec<f32> = value.iter::<f32>().collect();
+    for (whole, part) in values
+        .chunks_exact_mut(all_columns)
+        .zip(value.chunks_exact(columns))
+    {
+        whole[..columns].copy_from_slice(part);
     }
+    Some(TensorData::new(values, [all_rows, all_columns]))
 }

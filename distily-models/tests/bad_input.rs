@@ -229,31 +229,32 @@ fn a_student_that_can_not_be() {
 #[test]
 fn a_padded_vocabulary_keeps_the_teachers_rows() {
     let device = Device::flex();
-    let teacher = Decoder::random(&small(), Seed(1), &device).unwrap();
-    let padded = StudentConfig {
-        vocabulary_multiple_of: Some(16),
-        ..StudentConfig::default()
-    };
-    let config = padded.of(&small()).unwrap();
-    assert_eq!(config.vocabulary, 32);
-    let student = Decoder::student(
-        &config,
-        &teacher,
-        &Inheritance::with_blocks([0, 1]),
-        Seed(2),
-        &device,
-    )
-    .unwrap();
-    let batch = TokenBatch::new(vec![1, 2, 3], [1, 3]).unwrap();
-    let logits = |model: &Decoder| {
-        model
-            .forward(&batch, &Taps::logits())
-            .unwrap()
-            .logits
-            .unwrap()
-    };
-    let shared = logits(&student).narrow(2, 0, 20);
-    assert!((shared - logits(&teacher)).abs().max().into_scalar::<f32>() < 1e-6);
+    for tied_head in [true, false] {
+        let shape = DecoderConfig {
+            tied_head,
+            ..small()
+        };
+        let teacher = Decoder::random(&shape, Seed(1), &device).unwrap();
+        let padded = StudentConfig {
+            vocabulary_multiple_of: Some(16),
+            ..StudentConfig::default()
+        };
+        let config = padded.of(&shape).unwrap();
+        assert_eq!(config.vocabulary, 32);
+        let inheritance = Inheritance::with_blocks([0, 1]);
+        let student = Decoder::student(&config, &teacher, &inheritance, Seed(2), &device).unwrap();
+        let batch = TokenBatch::new(vec![1, 2, 3], [1, 3]).unwrap();
+        let logits = |model: &Decoder| {
+            model
+                .forward(&batch, &Taps::logits())
+                .unwrap()
+                .logits
+                .unwrap()
+        };
+        let shared = logits(&student).narrow(2, 0, 20);
+        let difference = (shared - logits(&teacher)).abs().max().into_scalar::<f32>();
+        assert!(difference < 1e-6, "tied {tied_head}: {difference}");
+    }
 }
 
 proptest! {

@@ -58,7 +58,7 @@ fn main() -> Result<()> {
     )?;
     let before = measure(
         &burn::module::Module::valid(&student),
-        &teacher,
+        Some(&teacher),
         &held_out_rows,
     )?;
 
@@ -88,8 +88,8 @@ fn main() -> Result<()> {
     )?;
 
     let size = |folder: &Path| std::fs::metadata(folder.join("model.safetensors")).map(|m| m.len());
-    let teacher_measured = measure(&teacher, &teacher, &held_out_rows)?;
-    let after = measure(&student, &teacher, &held_out_rows)?;
+    let teacher_measured = measure(&teacher, None::<&Decoder>, &held_out_rows)?;
+    let after = measure(&student, Some(&teacher), &held_out_rows)?;
     for story in &held_out[..3] {
         let words: Vec<&str> = story.split(' ').take(24).collect();
         let prompt = words.join(" ");

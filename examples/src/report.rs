@@ -10,25 +10,28 @@ use distily::eval::{agreement, perplexity};
 pub struct Measured {
     parameters: usize,
     perplexity: f64,
-    /// With the teacher, 0 to 1.
-    agreement: f64,
+    /// With the teacher, 0 to 1; the teacher's own is not measured.
+    agreement: Option<f64>,
     tokens_per_second: f64,
 }
 
-/// Measures a model on held-out rows.
+/// Measures a model on held-out rows, and against its teacher if it has one.
 ///
 /// # Errors
 ///
 /// Where a model can't run the rows.
 pub fn measure<M: CausalLm + 'static, T: CausalLm + 'static>(
     model: &M,
-    teacher: &T,
+    teacher: Option<&T>,
     rows: &TokenRows,
 ) -> Result<Measured> {
     Ok(Measured {
         parameters: Module::num_params(model),
         perplexity: perplexity(model, rows.in_order(4))?.perplexity(),
-        agreement: agreement(model, teacher, rows.in_order(4))?.share(),
+        agreement: teacher
+            .map(|teacher| agreement(model, teacher, rows.in_order(4)))
+            .transpose()?
+            .map(|agreement| agreement.share()),
         tokens_per_second: reading_speed(model, rows)?,
     })
 }
@@ -51,7 +54,10 @@ pub fn compare(teacher: (&Measured, u64), before: &Measured, after: (&Measured, 
         row("perplexity", each(|m| format!("{:.3}", m.perplexity))),
         row(
             "top-1 agreement",
-            each(|m| format!("{:.1} %", 100.0 * m.agreement)),
+            each(|m| {
+                m.agreement
+                    .map_or("-".to_owned(), |share| format!("{:.1} %", 100.0 * share))
+            }),
         ),
         row(
             "tokens per second",
