@@ -146,7 +146,7 @@ mod tests {
                 ]
             });
             for (native, composed) in native.into_iter().zip(composed) {
-                assert_close(native.into_data(), composed.into_data());
+                assert_close(native.into_data(), composed.into_data(), 3.0);
             }
         }
     }

@@ -39,9 +39,9 @@ mod tests {
                 (out, gate.grad(&gradients).unwrap(), up.grad(&gradients).unwrap())
             });
             let [native, composed] = results;
-            assert_close(native.0.into_data(), composed.0.into_data());
-            assert_close(native.1.into_data(), composed.1.into_data());
-            assert_close(native.2.into_data(), composed.2.into_data());
+            assert_close(native.0.into_data(), composed.0.into_data(), 1.0);
+            assert_close(native.1.into_data(), composed.1.into_data(), 1.0);
+            assert_close(native.2.into_data(), composed.2.into_data(), 1.0);
         }
     }
 }
