@@ -30,7 +30,7 @@ struct Arguments {
     #[arg(long)]
     out: PathBuf,
     /// Optimizer steps.
-    #[arg(long, default_value_t = 1200)]
+    #[arg(long, default_value_t = 1800)]
     steps: usize,
     /// The seed of the stories and the weights.
     #[arg(long, default_value_t = 1)]

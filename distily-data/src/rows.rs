@@ -62,9 +62,10 @@ impl TokenRows {
         })
     }
 
-    /// The first rows that have at least `tokens` tokens together, or all of them.
+    /// The first rows that have at least `tokens` tokens together, or all of them; at least one row.
     pub fn limited_to(mut self, tokens: usize) -> Self {
-        let kept = tokens.next_multiple_of(self.length).min(self.ids.len());
+        let tokens = tokens.clamp(1, self.ids.len());
+        let kept = tokens.next_multiple_of(self.length);
         self.ids.truncate(kept);
         self.segments.truncate(kept);
         self
@@ -156,6 +157,18 @@ mod tests {
         assert_eq!(sorted, firsts(0));
         sorted.sort();
         assert!(sorted.into_iter().eq((0..100).step_by(5)));
+    }
+
+    #[test]
+    fn a_limit_keeps_whole_rows_and_at_least_one() {
+        let rows = TokenRows::pack(&[(0..100).collect()], 8, None).unwrap();
+        for (tokens, kept) in [(0, 1), (1, 1), (8, 1), (9, 2), (100, 13), (usize::MAX, 13)] {
+            assert_eq!(
+                rows.clone().limited_to(tokens).len(),
+                kept,
+                "{tokens} tokens"
+            );
+        }
     }
 
     #[test]

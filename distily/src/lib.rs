@@ -45,6 +45,7 @@ pub use distily_kernels as kernels;
 pub use distily_layermap as layermap;
 pub use distily_models as models;
 pub use distily_objectives as objectives;
+pub use distily_quant as quant;
 pub use error::TrainError;
 pub use generate::{GenerateError, greedy};
 pub use schedule::Schedule;

@@ -11,3 +11,8 @@ pub use device::device;
 pub use report::{Measured, compare, measure};
 pub use stories::Stories;
 pub use train::{Progress, train};
+
+/// The README's code is compiled with the documentation tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
