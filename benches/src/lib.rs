@@ -1,4 +1,10 @@
 //! Tensors for the benches: seeded, so that two runs measure the same numbers.
+//!
+//! ```
+//! let device = burn::tensor::Device::flex();
+//! let first = distily_benches::tensor([2, 3], &device).into_data();
+//! assert_eq!(first, distily_benches::tensor([2, 3], &device).into_data());
+//! ```
 
 use burn::tensor::{Device, Tensor, TensorData};
 use distily::core::Seed;

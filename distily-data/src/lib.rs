@@ -4,19 +4,31 @@
 //! into ids, [`TokenRows`] packs the ids into rows of one length, and hands out batches that are
 //! addressed by (seed, epoch, index).
 //!
-//! ```no_run
+//! ```
 //! use distily_core::Seed;
 //! use distily_data::{TextSource, TextTokenizer, TokenRows};
 //! use std::path::Path;
 //!
-//! let source = TextSource { document_separator: Some("\n\n".into()), ..TextSource::new("stories.txt") };
+//! # let folder = tempfile::tempdir()?;
+//! # std::env::set_current_dir(&folder)?;
+//! # let stories: String = (0..40).map(|i| format!("a cat {i} sat\n\n")).collect();
+//! # std::fs::write("stories.txt", stories)?;
+//! # std::fs::write("tokenizer.json", r#"{ "model": { "type": "WordLevel", "unk_token": "?",
+//! #     "vocab": { "<end>": 0, "?": 1, "a": 2, "cat": 3, "sat": 4 } },
+//! #     "pre_tokenizer": { "type": "Whitespace" } }"#)?;
+//! let source = TextSource {
+//!     document_separator: Some("\n\n".to_owned()),
+//!     held_out_fraction: 0.2,
+//!     ..TextSource::new("stories.txt")
+//! };
 //! let documents = source.read()?;
-//! let tokenizer = TextTokenizer::load(Path::new("model/tokenizer.json"))?;
-//! let rows = TokenRows::pack(&tokenizer.encode(&documents.train)?, 512, Some(0))?;
-//! for batch in rows.epoch(Seed(1), 0, 8) {
-//!     assert_eq!(batch.shape(), [8, 512]);
+//! let tokenizer = TextTokenizer::load(Path::new("tokenizer.json"))?;
+//! tokenizer.check_vocabulary(5)?;
+//! let rows = TokenRows::pack(&tokenizer.encode(&documents.train)?, 16, Some(0))?;
+//! for batch in rows.epoch(Seed(1), 0, 4) {
+//!     assert_eq!(batch.shape(), [4, 16]);
 //! }
-//! # Ok::<(), distily_data::DataError>(())
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
 mod error;

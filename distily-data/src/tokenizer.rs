@@ -96,3 +96,43 @@ impl TextTokenizer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WORDS: &[u8] = br#"{ "model": { "type": "WordLevel", "unk_token": "?",
+        "vocab": { "?": 0, "a": 1, "cat": 2, "sat": 9 } }, "pre_tokenizer": { "type": "Whitespace" } }"#;
+
+    fn load(bytes: &[u8]) -> Result<TextTokenizer, DataError> {
+        TextTokenizer::from_bytes(bytes, Path::new("model/tokenizer.json"))
+    }
+
+    #[test]
+    fn text_and_back() {
+        let tokenizer = load(WORDS).unwrap();
+        let ids = tokenizer
+            .encode(&["a cat".to_owned(), "a dog sat".to_owned()])
+            .unwrap();
+        assert_eq!(ids, [vec![1, 2], vec![1, 0, 9]]);
+        assert_eq!(tokenizer.decode(&[1, 2]).unwrap(), "a cat");
+    }
+
+    #[test]
+    fn a_vocabulary_that_exceeds_the_models_names_both() {
+        let tokenizer = load(WORDS).unwrap();
+        assert!(tokenizer.check_vocabulary(10).is_ok());
+        let error = tokenizer.check_vocabulary(9).unwrap_err().to_string();
+        assert!(
+            error.starts_with("model/tokenizer.json: has 10 tokens"),
+            "{error}"
+        );
+        assert!(error.contains("vocabulary is 9"), "{error}");
+    }
+
+    #[test]
+    fn what_is_no_tokenizer_names_its_file() {
+        let error = load(b"{ not json").unwrap_err().to_string();
+        assert!(error.starts_with("model/tokenizer.json: "), "{error}");
+    }
+}
