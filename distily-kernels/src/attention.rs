@@ -123,7 +123,7 @@ mod tests {
         fn both_forms_agree(
             batch in 1usize..3, seq in 1usize..150, kv_heads in 1usize..3, group in 1usize..4,
             width in 1usize..20, seed in any::<u64>(), packed in any::<bool>(),
-            skip in 0usize..150,
+            skip in 0usize..150, window in prop_oneof![Just(usize::MAX), 1usize..100],
         ) {
             let queries = seq - skip.min(seq - 1);
             let query = leaf([batch, queries, kv_heads * group, width], seed, 2.0);
@@ -134,7 +134,8 @@ mod tests {
                 segments(batch, seq, seed)
             } else {
                 Segments::new(vec![1; batch * seq], [batch, seq])
-            };
+            }
+            .within(window);
             let [native, composed] = [causal_attention, composed].map(|form| {
                 let out = form(query.clone(), key.clone(), value.clone(), &segments, 0.7);
                 let gradients = (out.clone() * mix.clone()).sum().backward();

@@ -3,12 +3,13 @@ use std::sync::Arc;
 
 /// Which document each token of a batch belongs to, `[batch, seq]`; 0 is padding.
 ///
-/// A token sees the tokens before it in its own document, and itself. Padding is seen by nobody but
-/// itself. It lives in the host's memory, and clones share it.
+/// A token sees the tokens before it in its own document, and itself; with a window, only the last
+/// of them. Padding is seen by nobody but itself. It lives in the host's memory, and clones share it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Segments {
     ids: Arc<[u32]>,
     shape: [usize; 2],
+    window: usize,
 }
 
 impl Segments {
@@ -20,7 +21,25 @@ impl Segments {
     pub fn new(ids: impl Into<Arc<[u32]>>, shape: [usize; 2]) -> Self {
         let ids = ids.into();
         assert_eq!(ids.len(), shape[0] * shape[1], "ids do not fill the shape");
-        Self { ids, shape }
+        Self {
+            ids,
+            shape,
+            window: usize::MAX,
+        }
+    }
+
+    /// The same, but a token sees at most the last `window` tokens, itself among them (Beltagy et
+    /// al., 2004.05150; as in Mistral).
+    ///
+    /// # Panics
+    ///
+    /// If the window is 0: a token sees at least itself.
+    pub fn within(&self, window: usize) -> Self {
+        assert!(window > 0, "a window of no token");
+        Self {
+            window,
+            ..self.clone()
+        }
     }
 
     /// `[batch, seq]`.
@@ -49,10 +68,18 @@ impl Segments {
             .flat_map(|(past, next)| past.iter().chain(next).copied())
             .collect();
         let shape = [self.shape[0], self.shape[1] + next.shape[1]];
-        Some(Self::new(ids, shape))
+        Some(Self {
+            window: self.window,
+            ..Self::new(ids, shape)
+        })
     }
 
-    /// Whether token `t` of a row sees token `s` of it.
+    /// The most tokens that a token sees.
+    pub(crate) fn window(&self) -> usize {
+        self.window
+    }
+
+    /// Whether token `t` of a row sees token `s` of it, its window aside.
     #[inline(always)]
     pub(crate) fn sees(row: &[u32], t: usize, s: usize) -> bool {
         s == t || (s < t && row[s] == row[t] && row[t] != 0)
@@ -73,8 +100,9 @@ impl Segments {
             .rows()
             .take(rows)
             .flat_map(|row| {
-                (seq - queries..seq)
-                    .flat_map(move |t| (0..seq).map(move |s| !Self::sees(row, t, s)))
+                (seq - queries..seq).flat_map(move |t| {
+                    (0..seq).map(move |s| !Self::sees(row, t, s) || t - s >= self.window)
+                })
             })
             .collect();
         Tensor::from_data(TensorData::new(mask, [rows, 1, queries, seq]), device)
@@ -92,6 +120,16 @@ mod tests {
         assert!(sees(1, 0) && sees(1, 1) && !sees(0, 1));
         assert!(!sees(2, 1) && sees(4, 2));
         assert!(sees(6, 6) && !sees(6, 5));
+    }
+
+    #[test]
+    fn a_window_ends_with_the_token_itself() {
+        let row = Segments::new(vec![1; 4], [1, 4]).within(2);
+        let last = row.hidden_from(1, &Device::flex()).into_data();
+        assert_eq!(
+            last.iter::<bool>().collect::<Vec<_>>(),
+            [true, true, false, false]
+        );
     }
 
     #[test]

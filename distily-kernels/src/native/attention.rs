@@ -71,13 +71,14 @@ struct Sight<'a> {
 }
 
 impl<'a> Sight<'a> {
-    fn new(row: &'a [u32]) -> Self {
+    fn new(row: &'a [u32], window: usize) -> Self {
         let mut starts = HashMap::new();
         let first = row.iter().enumerate().map(|(t, &segment)| {
             if segment == 0 {
                 t
             } else {
-                *starts.entry(segment).or_insert(t)
+                let start = *starts.entry(segment).or_insert(t);
+                start.max((t + 1).saturating_sub(window))
             }
         });
         Self {
@@ -126,6 +127,13 @@ impl<'a> Sight<'a> {
     }
 }
 
+fn sights(segments: &Segments) -> Vec<Sight<'_>> {
+    segments
+        .rows()
+        .map(|row| Sight::new(row, segments.window()))
+        .collect()
+}
+
 pub(crate) fn causal_attention(
     query: Tensor<4>,
     key: Tensor<4>,
@@ -171,7 +179,7 @@ fn key_shape(sizes: Sizes) -> [usize; 4] {
 }
 
 fn forward(sizes: Sizes, q: &[f32], k: &[f32], v: &[f32], segments: &Segments) -> Vec<f32> {
-    let sights: Vec<Sight<'_>> = segments.rows().map(Sight::new).collect();
+    let sights = sights(segments);
     let heads: Vec<Vec<f32>> = (0..sizes.batch * sizes.heads)
         .into_par_iter()
         .map(|task| {
@@ -210,7 +218,7 @@ fn forward(sizes: Sizes, q: &[f32], k: &[f32], v: &[f32], segments: &Segments) -
 /// With P the weights and upstream gradients dO: dV = Pᵀ dO, dS = P ∘ (dO Vᵀ - rowsum(P ∘ dO Vᵀ)),
 /// dQ = scale · dS K, dK = scale · dSᵀ Q.
 fn backward(sizes: Sizes, [q, k, v, upstream]: [&[f32]; 4], segments: &Segments) -> [Vec<f32>; 3] {
-    let sights: Vec<Sight<'_>> = segments.rows().map(Sight::new).collect();
+    let sights = sights(segments);
     let group = sizes.group();
     // A key head gathers from all query heads of its group, so one task has the whole group.
     let groups: Vec<[Vec<Vec<f32>>; 3]> = (0..sizes.batch * sizes.kv_heads)

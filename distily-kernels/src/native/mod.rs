@@ -8,18 +8,23 @@
 mod attention;
 mod cross_entropy;
 mod forward_kl;
+mod gelu;
 mod graph;
 mod lanes;
+mod layer_norm;
 mod matrix;
 mod rms_norm;
 mod rotary;
+mod rows;
 mod silu_gate;
 mod tensors;
 
 pub(crate) use attention::causal_attention;
 pub(crate) use cross_entropy::cross_entropy;
 pub(crate) use forward_kl::forward_kl;
+pub(crate) use gelu::gelu_tanh;
 pub(crate) use graph::attach_gradient;
+pub(crate) use layer_norm::layer_norm;
 pub(crate) use rms_norm::rms_norm;
 pub(crate) use rotary::rotary;
 pub(crate) use silu_gate::silu_gate;

@@ -1,61 +1,39 @@
 use super::graph::record;
-use super::lanes::{sum, vectorized};
+use super::lanes::sum;
+use super::rows::{map_rows, pull_back_rows};
 use super::tensors::{elements, flex, slice};
 use burn::tensor::Tensor;
-use rayon::prelude::*;
-
-/// Rows that one core takes at a time, and that share one partial sum of the weight's gradient.
-const ROWS: usize = 32;
 
 pub(crate) fn rms_norm<const D: usize>(x: Tensor<D>, weight: Tensor<1>, epsilon: f64) -> Tensor<D> {
     let shape = x.dims();
     let width = shape[D - 1];
     let epsilon = epsilon as f32;
     let (input, w) = (elements(&x), elements(&weight));
-    let mut output = vec![0.0; shape.iter().product()];
-    output
-        .par_chunks_mut(ROWS * width)
-        .zip(slice(&input).par_chunks(ROWS * width))
-        .for_each(|(output, input)| {
-            let w = slice(&w);
-            vectorized(|| {
-                for (output, x) in output
-                    .chunks_exact_mut(width)
-                    .zip(input.chunks_exact(width))
-                {
-                    let inverse = inverse_rms(x, epsilon);
-                    for ((output, &x), &w) in output.iter_mut().zip(x).zip(w) {
-                        *output = x * inverse * w;
-                    }
-                }
-            });
-        });
+    let weights = slice(&w);
+    let output = map_rows(
+        &input,
+        width,
+        #[inline(always)]
+        |x, output| {
+            let inverse = inverse_rms(x, epsilon);
+            for ((output, &x), &w) in output.iter_mut().zip(x).zip(weights) {
+                *output = x * inverse * w;
+            }
+        },
+    );
     record(
         flex(output, shape),
         [x.into_dispatch(), weight.into_dispatch()],
         move |upstream| {
-            let mut d_x = vec![0.0; shape.iter().product()];
-            let chunks = d_x.len().div_ceil(ROWS * width);
-            let mut partial = vec![0.0; chunks * width];
-            d_x.par_chunks_mut(ROWS * width)
-                .zip(partial.par_chunks_mut(width))
-                .zip(slice(&input).par_chunks(ROWS * width))
-                .zip(slice(&upstream).par_chunks(ROWS * width))
-                .for_each(|(((d_x, d_w), input), upstream)| {
-                    let w = slice(&w);
-                    vectorized(|| {
-                        let rows = input.chunks_exact(width).zip(upstream.chunks_exact(width));
-                        for (d_x, (x, upstream)) in d_x.chunks_exact_mut(width).zip(rows) {
-                            backward_of_row(x, w, upstream, epsilon, d_x, d_w);
-                        }
-                    });
-                });
-            let mut d_w = vec![0.0; width];
-            for partial in partial.chunks_exact(width) {
-                d_w.iter_mut()
-                    .zip(partial)
-                    .for_each(|(sum, part)| *sum += part);
-            }
+            let w = slice(&w);
+            let (d_x, d_w) = pull_back_rows(
+                &input,
+                &upstream,
+                width,
+                width,
+                #[inline(always)]
+                |x, upstream, d_x, d_w| backward_of_row(x, w, upstream, epsilon, d_x, d_w),
+            );
             vec![flex(d_x, shape), flex(d_w, [width])]
         },
     )

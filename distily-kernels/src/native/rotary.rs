@@ -1,6 +1,7 @@
 use super::graph::record;
 use super::lanes::vectorized;
 use super::tensors::{elements, flex, slice};
+use burn::backend::TensorMetadata;
 use burn::backend::flex::FlexTensor;
 use burn::tensor::Tensor;
 use rayon::prelude::*;
@@ -26,7 +27,7 @@ fn turn(
     direction: f32,
 ) -> FlexTensor {
     let [batch, seq, heads, width] = shape;
-    let half = width / 2;
+    let half = cos.shape()[2];
     let (cos, sin) = (slice(cos), slice(sin));
     let mut output = vec![0.0; batch * seq * heads * width];
     output
@@ -41,6 +42,7 @@ fn turn(
                 for (output, x) in output.chunks_exact_mut(width).zip(x.chunks_exact(width)) {
                     let (first, second) = x.split_at(half);
                     let (out_first, out_second) = output.split_at_mut(half);
+                    out_second[half..].copy_from_slice(&second[half..]);
                     for i in 0..half {
                         let sin = direction * sin[i];
                         out_first[i] = first[i] * cos[i] - second[i] * sin;
