@@ -156,6 +156,28 @@ impl TokenBatch {
         Ok(self)
     }
 
+    /// The tokens of each row followed by those of `next`, as they are in either; `None` if the rows
+    /// are not as many.
+    pub fn followed_by(&self, next: &Self) -> Option<Self> {
+        let segments = self.segments.followed_by(&next.segments)?;
+        let [length, added] = [self.shape[1], next.shape[1]];
+        fn joined<T: Copy>(first: &[T], second: &[T], lengths: [usize; 2]) -> Vec<T> {
+            first
+                .chunks_exact(lengths[0])
+                .zip(second.chunks_exact(lengths[1]))
+                .flat_map(|(first, second)| first.iter().chain(second).copied())
+                .collect()
+        }
+        let lengths = [length, added];
+        Some(Self {
+            shape: segments.shape(),
+            ids: joined(&self.ids, &next.ids, lengths),
+            positions: joined(&self.positions, &next.positions, lengths),
+            counts: joined(&self.counts, &next.counts, lengths),
+            segments,
+        })
+    }
+
     /// `[rows, length]`.
     pub fn shape(&self) -> [usize; 2] {
         self.shape
@@ -166,7 +188,12 @@ impl TokenBatch {
         self.int(&self.ids, device)
     }
 
-    /// The positions, `[rows, length]`.
+    /// The positions, `[rows, length]`, as a tensor.
+    pub fn position_ids(&self, device: &Device) -> Tensor<2, Int> {
+        self.int(&self.positions, device)
+    }
+
+    /// The positions, row after row.
     pub fn positions(&self) -> &[u32] {
         &self.positions
     }
@@ -186,9 +213,12 @@ impl TokenBatch {
         self.ids.iter().copied().max().unwrap_or(0)
     }
 
-    /// The largest position.
-    pub fn largest_position(&self) -> u32 {
-        self.positions.iter().copied().max().unwrap_or(0)
+    /// Tokens of the longest sequence: the largest position, plus one.
+    pub fn longest(&self) -> usize {
+        self.positions
+            .iter()
+            .max()
+            .map_or(0, |&position| position as usize + 1)
     }
 
     /// Whether the prediction made at each position is scored, row after row. The last position of

@@ -1,3 +1,4 @@
+use crate::in_format_of;
 use burn::tensor::Tensor;
 use burn::tensor::module::linear;
 
@@ -68,6 +69,7 @@ impl Head {
             HeadLayout::ByVocabulary => self.weight.clone().transpose(),
             HeadLayout::ByWidth => self.weight.clone(),
         };
+        let weight = in_format_of(weight, &hidden);
         let mut logits = linear(hidden, weight, self.bias.clone());
         if let Some(scale) = self.scale {
             logits = logits.mul_scalar(scale);

@@ -68,6 +68,7 @@
 //! ```
 
 mod batch;
+mod format;
 mod head;
 mod model;
 mod objective;
@@ -80,6 +81,7 @@ mod whole_file;
 
 pub use batch::{BatchError, TokenBatch};
 pub use distily_kernels::Segments;
+pub use format::in_format_of;
 pub use head::{Head, HeadLayout};
 pub use model::{Cache, CachedLayer, CausalLm, ForwardError, LanguageModel};
 pub use objective::{Comparison, LossTerms, NamedLoss, Objective, ObjectiveError, Term};

@@ -1,7 +1,6 @@
 use crate::{Head, ModelShape, Outputs, Taps, TokenBatch};
 use burn::module::{Module, ModuleDisplay};
 use burn::tensor::{Device, Tensor};
-use distily_kernels::Segments;
 use std::fmt::Debug;
 use thiserror::Error;
 
@@ -65,37 +64,37 @@ pub struct CachedLayer {
     pub values: Tensor<4>,
 }
 
-/// What generation keeps between forward passes: keys and values by layer, and which document each
-/// cached token belongs to.
+/// What generation keeps between forward passes: keys and values by layer, and where each cached
+/// token stands.
 #[derive(Debug, Clone, Default)]
 pub struct Cache {
     /// One for each layer; empty before the first pass.
     pub layers: Vec<CachedLayer>,
-    /// The segments of the cached tokens; `None` before the first pass.
-    pub segments: Option<Segments>,
+    /// The cached tokens; `None` before the first pass.
+    tokens: Option<TokenBatch>,
 }
 
 impl Cache {
-    /// The segments of what is cached followed by those of `batch`, which are cached from now on; a
-    /// model calls this once a pass.
+    /// The tokens whose keys and values are cached; `None` before the first pass.
+    pub fn tokens(&self) -> Option<&TokenBatch> {
+        self.tokens.as_ref()
+    }
+
+    /// The cached tokens followed by those of `batch`, which are cached from now on; a model calls
+    /// this once a pass.
     ///
     /// # Errors
     ///
     /// [`ForwardError::OtherRows`].
-    pub fn extend_segments(&mut self, batch: &TokenBatch) -> Result<Segments, ForwardError> {
-        let segments = match &self.segments {
-            None => batch.segments().clone(),
-            Some(cached) => {
-                cached
-                    .followed_by(batch.segments())
-                    .ok_or(ForwardError::OtherRows {
-                        cached: cached.shape()[0],
-                        rows: batch.shape()[0],
-                    })?
-            }
+    pub fn extend(&mut self, batch: &TokenBatch) -> Result<&TokenBatch, ForwardError> {
+        let tokens = match &self.tokens {
+            None => batch.clone(),
+            Some(cached) => cached.followed_by(batch).ok_or(ForwardError::OtherRows {
+                cached: cached.shape()[0],
+                rows: batch.shape()[0],
+            })?,
         };
-        self.segments = Some(segments.clone());
-        Ok(segments)
+        Ok(self.tokens.insert(tokens))
     }
 }
 
@@ -122,8 +121,8 @@ pub trait LanguageModel: Debug + Send {
     /// can't serve.
     fn forward(&self, batch: &TokenBatch, taps: &Taps) -> Result<Outputs, ForwardError>;
 
-    /// Runs the tokens that follow those in `cache`, adds them to it, and returns their outputs
-    /// with logits. `batch` continues the rows of the cache: its positions count on.
+    /// Runs the tokens that follow those in `cache`, adds them to it, and returns what `taps` asks
+    /// for of the new ones. `batch` continues the rows of the cache: its positions count on.
     ///
     /// # Errors
     ///
@@ -131,9 +130,10 @@ pub trait LanguageModel: Debug + Send {
     fn forward_cached(
         &self,
         batch: &TokenBatch,
+        taps: &Taps,
         cache: &mut Cache,
     ) -> Result<Outputs, ForwardError> {
-        let _ = (batch, cache);
+        let _ = (batch, taps, cache);
         Err(ForwardError::NotCached)
     }
 }

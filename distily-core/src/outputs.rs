@@ -68,6 +68,37 @@ impl Outputs {
         }
     }
 
+    /// These outputs for the last `tokens` of each row alone.
+    pub fn of_last(self, tokens: usize) -> Self {
+        fn last<const D: usize>(x: Tensor<D>, axis: usize, tokens: usize) -> Tensor<D> {
+            let all = x.dims()[axis];
+            if all <= tokens {
+                x
+            } else {
+                x.narrow(axis, all - tokens, tokens)
+            }
+        }
+        let layer = |(layer, features): (usize, LayerFeatures)| {
+            let by_head = |x: Option<Tensor<4>>| x.map(|x| last(x, 2, tokens));
+            let features = LayerFeatures {
+                hidden: features.hidden.map(|x| last(x, 1, tokens)),
+                query: by_head(features.query),
+                key: by_head(features.key),
+                value: by_head(features.value),
+                attention: by_head(features.attention),
+            };
+            (layer, features)
+        };
+        Self {
+            hidden: last(self.hidden, 1, tokens),
+            logits: self.logits.map(|x| last(x, 1, tokens)),
+            features: Features {
+                embedding: self.features.embedding.map(|x| last(x, 1, tokens)),
+                layers: self.features.layers.into_iter().map(layer).collect(),
+            },
+        }
+    }
+
     /// These outputs with features.
     pub fn with_features(mut self, features: Features) -> Self {
         self.features = features;

@@ -39,7 +39,7 @@ impl ModelShape {
                 vocabulary: self.vocabulary,
             });
         }
-        let length = batch.largest_position() as usize + 1;
+        let length = batch.longest();
         if self.positions > 0 && length > self.positions {
             return Err(ForwardError::TooLong {
                 length,

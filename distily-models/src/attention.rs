@@ -1,12 +1,12 @@
-use crate::DecoderConfig;
-use crate::fill::linear;
+use crate::linear::{project, unfilled_linear};
+use crate::{DecoderConfig, Norm};
 use burn::module::Module;
 use burn::nn::Linear;
 use burn::tensor::{Device, Tensor};
-use distily_core::{CachedLayer, LayerFeatures};
-use distily_kernels::{Segments, attention_weights, causal_attention, rotary, weighted_values};
+use distily_core::{CachedLayer, LayerFeatures, Segments};
+use distily_kernels::{attention_weights, causal_attention, rotary, weighted_values};
 
-/// Causal self-attention with grouped-query heads and rotary positions.
+/// Causal self-attention with grouped-query heads.
 #[derive(Module, Debug)]
 pub struct SelfAttention {
     /// `[width, heads * head_width]`.
@@ -17,6 +17,10 @@ pub struct SelfAttention {
     pub v_proj: Linear,
     /// `[heads * head_width, width]`.
     pub o_proj: Linear,
+    /// Over each query head.
+    pub q_norm: Option<Norm>,
+    /// Over each key head.
+    pub k_norm: Option<Norm>,
     #[module(skip)]
     heads: usize,
     #[module(skip)]
@@ -25,13 +29,27 @@ pub struct SelfAttention {
     head_width: usize,
 }
 
-/// What every layer of one forward pass shares.
+/// cos and sin of each token's angles, `[batch, seq, pairs]`; the batch axis is 1 where the rows
+/// share them.
 #[derive(Debug, Clone)]
-pub(crate) struct Pass {
+pub(crate) struct Angles {
     pub(crate) cos: Tensor<3>,
     pub(crate) sin: Tensor<3>,
+}
+
+impl Angles {
+    pub(crate) fn turn(&self, x: Tensor<4>) -> Tensor<4> {
+        rotary(x, self.cos.clone(), self.sin.clone())
+    }
+}
+
+/// Where the tokens of one forward pass stand.
+#[derive(Debug)]
+pub(crate) struct Places<'a> {
+    /// `None` where positions are learned.
+    pub(crate) angles: Option<&'a Angles>,
     /// Of all tokens, those of the cache first.
-    pub(crate) segments: Segments,
+    pub(crate) segments: &'a Segments,
 }
 
 /// Which of the attention's results are kept.
@@ -49,12 +67,18 @@ impl SelfAttention {
             config.heads * config.head_width,
             config.kv_heads * config.head_width,
         );
-        let bias = config.attention_bias;
+        let bias = config.has_qkv_bias();
+        let head_norm = || {
+            let norms = config.architecture.norms_heads();
+            norms.then(|| Norm::new(config, config.head_width, device))
+        };
         Self {
-            q_proj: linear(config.width, queries, bias, device),
-            k_proj: linear(config.width, keys, bias, device),
-            v_proj: linear(config.width, keys, bias, device),
-            o_proj: linear(queries, config.width, bias, device),
+            q_proj: unfilled_linear(config.width, queries, bias, device),
+            k_proj: unfilled_linear(config.width, keys, bias, device),
+            v_proj: unfilled_linear(config.width, keys, bias, device),
+            o_proj: unfilled_linear(queries, config.width, config.has_output_bias(), device),
+            q_norm: head_norm(),
+            k_norm: head_norm(),
             heads: config.heads,
             kv_heads: config.kv_heads,
             head_width: config.head_width,
@@ -65,25 +89,31 @@ impl SelfAttention {
     pub(crate) fn forward(
         &self,
         x: Tensor<3>,
-        pass: &Pass,
+        places: &Places<'_>,
         cached: Option<&mut Option<CachedLayer>>,
         kept: Kept,
         features: &mut LayerFeatures,
     ) -> Tensor<3> {
         let [batch, seq, _] = x.dims();
-        let split =
-            |projected: Tensor<3>, heads| projected.reshape([batch, seq, heads, self.head_width]);
-        let query = split(self.q_proj.forward(x.clone()), self.heads);
-        let key = split(self.k_proj.forward(x.clone()), self.kv_heads);
-        let value = split(self.v_proj.forward(x), self.kv_heads);
+        let heads_of = |layer: &Linear, norm: &Option<Norm>, heads: usize| {
+            let heads = project(layer, x.clone()).reshape([batch, seq, heads, self.head_width]);
+            match norm {
+                Some(norm) => norm.forward(heads),
+                None => heads,
+            }
+        };
+        let mut query = heads_of(&self.q_proj, &self.q_norm, self.heads);
+        let mut key = heads_of(&self.k_proj, &self.k_norm, self.kv_heads);
+        let mut value = heads_of(&self.v_proj, &None, self.kv_heads);
         let by_head = |tensor: &Tensor<4>| tensor.clone().swap_dims(1, 2);
         features.query = kept.query.then(|| by_head(&query));
         features.key = kept.key.then(|| by_head(&key));
         features.value = kept.value.then(|| by_head(&value));
 
-        let query = rotary(query, pass.cos.clone(), pass.sin.clone());
-        let mut key = rotary(key, pass.cos.clone(), pass.sin.clone());
-        let mut value = value;
+        if let Some(angles) = places.angles {
+            query = angles.turn(query);
+            key = angles.turn(key);
+        }
         if let Some(cached) = cached {
             if let Some(past) = cached.take() {
                 key = Tensor::cat(vec![past.keys, key], 1);
@@ -96,13 +126,15 @@ impl SelfAttention {
         }
         let scale = (self.head_width as f64).powf(-0.5);
         let attended = if kept.weights {
-            let weights = attention_weights(query, key, &pass.segments, scale);
+            let weights = attention_weights(query, key, places.segments, scale);
             features.attention = Some(weights.clone());
             weighted_values(weights, value)
         } else {
-            causal_attention(query, key, value, &pass.segments, scale)
+            causal_attention(query, key, value, places.segments, scale)
         };
-        self.o_proj
-            .forward(attended.reshape([batch, seq, self.heads * self.head_width]))
+        project(
+            &self.o_proj,
+            attended.reshape([batch, seq, self.heads * self.head_width]),
+        )
     }
 }

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 /// How the numbers of a file are stored.
@@ -28,6 +29,14 @@ impl StoredAs {
             Self::F32 => Dtype::F32,
             Self::BF16 => Dtype::BF16,
             Self::F16 => Dtype::F16,
+        }
+    }
+
+    /// Bytes of a number.
+    pub(crate) fn size(self) -> usize {
+        match self {
+            Self::F32 => 4,
+            Self::BF16 | Self::F16 => 2,
         }
     }
 
@@ -171,8 +180,18 @@ impl Checkpoint {
         })
     }
 
-    /// A tensor that must have this shape, as f32.
-    pub(crate) fn read(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, ModelError> {
+    /// Whether there is a tensor of this name.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.place.contains_key(name)
+    }
+
+    /// Rows of the first axis of a tensor that must have this shape, as f32.
+    pub(crate) fn read(
+        &self,
+        name: &str,
+        shape: &[usize],
+        rows: Range<usize>,
+    ) -> Result<Vec<f32>, ModelError> {
         let error = |shard: &Shard, problem: String| ModelError::Weights {
             file: shard.path.clone(),
             tensor: name.to_owned(),
@@ -193,11 +212,14 @@ impl Checkpoint {
             return Err(error(shard, problem));
         }
         let (from, to) = info.data_offsets;
-        let mut bytes = vec![0; to - from];
+        let row = (to - from) / shape[0];
+        let mut bytes = vec![0; rows.len() * row];
         let mut file = &shard.file;
-        file.seek(SeekFrom::Start(shard.start + from as u64))
-            .and_then(|_| file.read_exact(&mut bytes))
-            .map_err(ModelError::io(&shard.path))?;
+        file.seek(SeekFrom::Start(
+            shard.start + (from + rows.start * row) as u64,
+        ))
+        .and_then(|_| file.read_exact(&mut bytes))
+        .map_err(ModelError::io(&shard.path))?;
         Ok(match info.dtype {
             Dtype::F32 => decode(&bytes, f32::from_le_bytes),
             Dtype::BF16 => decode(&bytes, |x| bf16::from_le_bytes(x).to_f32()),

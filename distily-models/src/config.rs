@@ -1,8 +1,8 @@
-use crate::{ModelError, Rope};
+use crate::{Architecture, ModelError, Rope};
 use distily_core::ModelShape;
 use serde::{Deserialize, Serialize};
 
-/// The nonlinearity of the gated feed-forward block.
+/// The nonlinearity of the feed-forward block.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Activation {
     /// x · sigmoid(x).
@@ -20,11 +20,23 @@ pub enum Activation {
     Relu,
 }
 
+/// Layers that see the last tokens only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SlidingWindow {
+    /// The most tokens that a token sees, itself among them.
+    pub tokens: usize,
+    /// The layers from this one on slide; the others see everything.
+    pub first_layer: usize,
+}
+
 /// What a [`Decoder`](crate::Decoder) is made from.
 ///
-/// [`Default`] is a small Llama; every field can be set.
+/// [`Default`] is a small Llama, and [`DecoderConfig::of`] a small model of any architecture; every
+/// field can be set.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DecoderConfig {
+    /// Which parts the model is built from, and how its files are written.
+    pub architecture: Architecture,
     /// Columns of the logits.
     pub vocabulary: usize,
     /// Width of the hidden state.
@@ -33,7 +45,7 @@ pub struct DecoderConfig {
     pub layers: usize,
     /// Query heads.
     pub heads: usize,
-    /// Key and value heads; a divisor of `heads`.
+    /// Key and value heads; a divisor of `heads`, and for GPT-2 as many.
     pub kv_heads: usize,
     /// Width of one head; even.
     pub head_width: usize,
@@ -43,15 +55,17 @@ pub struct DecoderConfig {
     pub positions: usize,
     /// Nonlinearity of the feed-forward block.
     pub activation: Activation,
-    /// Added to the mean square in the norms.
+    /// Added to the mean square, or to the variance, in the norms.
     pub norm_epsilon: f64,
-    /// Rotary positions.
+    /// Rotary positions; GPT-2 has none.
     pub rope: Rope,
+    /// The layers that see the last tokens only; not for Llama and GPT-2.
+    pub sliding_window: Option<SlidingWindow>,
     /// Whether the head is the embedding.
     pub tied_head: bool,
-    /// Whether the attention's projections have a bias.
+    /// Whether the attention's projections have a bias; Llama and Qwen3 alone have the choice.
     pub attention_bias: bool,
-    /// Whether the feed-forward block's projections have a bias.
+    /// Whether the feed-forward block's projections have a bias; Llama alone has the choice.
     pub feed_forward_bias: bool,
     /// Standard deviation of random weights.
     pub initializer_range: f64,
@@ -66,6 +80,7 @@ pub struct DecoderConfig {
 impl Default for DecoderConfig {
     fn default() -> Self {
         Self {
+            architecture: Architecture::Llama,
             vocabulary: 32_000,
             width: 256,
             layers: 4,
@@ -77,6 +92,7 @@ impl Default for DecoderConfig {
             activation: Activation::Silu,
             norm_epsilon: 1e-5,
             rope: Rope::default(),
+            sliding_window: None,
             tied_head: true,
             attention_bias: false,
             feed_forward_bias: false,
@@ -89,6 +105,18 @@ impl Default for DecoderConfig {
 }
 
 impl DecoderConfig {
+    /// A small model of an architecture.
+    pub fn of(architecture: Architecture) -> Self {
+        Self {
+            architecture,
+            activation: match architecture {
+                Architecture::Gpt2 => Activation::GeluTanh,
+                _ => Activation::Silu,
+            },
+            ..Self::default()
+        }
+    }
+
     /// The model's sizes.
     pub fn shape(&self) -> ModelShape {
         ModelShape {
@@ -103,13 +131,35 @@ impl DecoderConfig {
         }
     }
 
+    /// Whether queries, keys and values have a bias.
+    pub(crate) fn has_qkv_bias(&self) -> bool {
+        match self.architecture {
+            Architecture::Gpt2 | Architecture::Qwen2 => true,
+            _ => self.attention_bias,
+        }
+    }
+
+    /// Whether the attention's output projection has a bias.
+    pub(crate) fn has_output_bias(&self) -> bool {
+        self.architecture == Architecture::Gpt2 || self.attention_bias
+    }
+
+    /// Whether the feed-forward block's projections have a bias.
+    pub(crate) fn has_feed_forward_bias(&self) -> bool {
+        self.architecture == Architecture::Gpt2 || self.feed_forward_bias
+    }
+
     /// Whether a model can be made from this; fields are named as in a `config.json` of `origin`.
     ///
     /// # Errors
     ///
     /// [`ModelError::Config`] for the first field that is out of range.
     pub fn check(&self, origin: &str) -> Result<(), ModelError> {
-        let error = |field, problem: String| Err(ModelError::config(origin, field, problem));
+        let architecture = self.architecture;
+        let error = |field, problem: String| {
+            let field = architecture.field(field);
+            Err(ModelError::config(origin, field, problem))
+        };
         for (field, value) in [
             ("vocab_size", self.vocabulary),
             ("hidden_size", self.width),
@@ -140,9 +190,47 @@ impl DecoderConfig {
                 ),
             );
         }
-        if !self.head_width.is_multiple_of(2) {
+        // transformers refuses such a Llama, and a GPT-2 can't say how wide its heads are.
+        let divides = self.width.is_multiple_of(self.heads);
+        if architecture == Architecture::Llama && !divides {
+            return error("num_attention_heads", not_a_divisor(self.heads, self.width));
+        }
+        if architecture == Architecture::Gpt2
+            && (self.kv_heads != self.heads || self.heads * self.head_width != self.width)
+        {
+            let problem = format!(
+                "got {} query and {} key heads of {}, expected as many of either, together as wide as the hidden state, {}",
+                self.heads, self.kv_heads, self.head_width, self.width
+            );
+            return error("num_attention_heads", problem);
+        }
+        if !self.head_width.is_multiple_of(2) && !architecture.learns_positions() {
             let problem = format!("got {}, expected an even number", self.head_width);
             return error("head_dim", problem);
+        }
+        if let Some(window) = self.sliding_window {
+            if !architecture.may_slide() {
+                let problem = format!("a {} has none", architecture.model_type());
+                return error("sliding_window", problem);
+            }
+            if window.tokens == 0 {
+                return error(
+                    "sliding_window",
+                    "got 0, expected a positive number".to_owned(),
+                );
+            }
+            if window.first_layer > 0 && !architecture.may_slide_partly() {
+                let problem = format!("all layers of a {} slide", architecture.model_type());
+                return error("max_window_layers", problem);
+            }
+        }
+        if self.attention_bias && !architecture.may_have_attention_bias() {
+            let problem = format!("a {} has no choice", architecture.model_type());
+            return error("attention_bias", problem);
+        }
+        if self.feed_forward_bias && !architecture.may_have_feed_forward_bias() {
+            let problem = format!("a {} has no choice", architecture.model_type());
+            return error("mlp_bias", problem);
         }
         if !(self.norm_epsilon > 0.0 && self.norm_epsilon.is_finite()) {
             let problem = format!("got {}, expected a positive number", self.norm_epsilon);
@@ -152,6 +240,11 @@ impl DecoderConfig {
             let problem = format!("got {}, expected 0 to 1", self.initializer_range);
             return error("initializer_range", problem);
         }
-        self.rope.check(origin)
+        self.rope.check(origin, self.head_width)
     }
+}
+
+/// What is wrong with a number of heads.
+pub(crate) fn not_a_divisor(heads: usize, width: usize) -> String {
+    format!("got {heads}, expected a divisor of the width, {width}")
 }

@@ -1,10 +1,9 @@
 //! Parameters by name: models are built without weights, and then filled from a file, a teacher or
 //! a generator.
 
-use crate::ModelError;
+use crate::{ModelError, Precision};
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
-use burn::nn::Linear;
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{DType, Device, FloatDType, Tensor, TensorData};
 
 /// A parameter that holds nothing yet; asked for its value, it would be zeros.
 pub(crate) fn unfilled<const D: usize>(shape: [usize; D], device: &Device) -> Param<Tensor<D>> {
@@ -17,14 +16,6 @@ pub(crate) fn unfilled<const D: usize>(shape: [usize; D], device: &Device) -> Pa
     )
 }
 
-/// A linear layer that holds nothing yet.
-pub(crate) fn linear(inputs: usize, outputs: usize, bias: bool, device: &Device) -> Linear {
-    Linear {
-        weight: unfilled([inputs, outputs], device),
-        bias: bias.then(|| unfilled([outputs], device)),
-    }
-}
-
 /// A parameter on its way through a module.
 #[derive(Debug)]
 pub(crate) struct Parameter<'a> {
@@ -32,9 +23,8 @@ pub(crate) struct Parameter<'a> {
     pub(crate) path: &'a str,
     /// Its shape in the module.
     pub(crate) shape: &'a [usize],
-    /// Whether Hugging Face's files hold it transposed: burn's linear layers are
-    /// `[inputs, outputs]`, torch's `[outputs, inputs]`.
-    pub(crate) transposed: bool,
+    /// Whether it is a linear layer's.
+    pub(crate) in_linear: bool,
 }
 
 /// The path of the parameter that a visitor or a mapper is at.
@@ -60,7 +50,7 @@ impl Path {
     }
 }
 
-/// Gives every parameter of `module` the value that `value` names for it.
+/// Gives every parameter of `module` the value that `value` names for it, kept in a precision.
 ///
 /// # Errors
 ///
@@ -68,11 +58,13 @@ impl Path {
 pub(crate) fn fill<M: Module>(
     module: M,
     device: &Device,
+    precision: Precision,
     value: impl FnMut(&Parameter<'_>) -> Result<TensorData, ModelError>,
 ) -> Result<M, ModelError> {
     struct Filler<'a, F> {
         path: Path,
         device: &'a Device,
+        precision: Precision,
         value: F,
         error: Option<ModelError>,
     }
@@ -90,10 +82,10 @@ pub(crate) fn fill<M: Module>(
             let parameter = Parameter {
                 path: &self.path.names.join("."),
                 shape: &param.lazy_shape(),
-                transposed: D == 2 && self.path.in_linear(),
+                in_linear: self.path.in_linear(),
             };
             match (self.value)(&parameter) {
-                Ok(data) => Param::from_data(data, self.device),
+                Ok(data) => self.precision.keep(data, &parameter, self.device),
                 Err(error) => {
                     self.error = Some(error);
                     param
@@ -104,6 +96,7 @@ pub(crate) fn fill<M: Module>(
     let mut filler = Filler {
         path: Path::default(),
         device,
+        precision,
         value,
         error: None,
     };
@@ -114,7 +107,7 @@ pub(crate) fn fill<M: Module>(
     }
 }
 
-/// Something about every parameter of a module, in its order.
+/// Something about every parameter of a module, in its order; values are given in f32.
 pub(crate) fn collect<M: Module, T>(
     module: &M,
     each: impl FnMut(&Parameter<'_>, &dyn Fn() -> TensorData) -> T,
@@ -135,9 +128,9 @@ pub(crate) fn collect<M: Module, T>(
             let parameter = Parameter {
                 path: &self.path.names.join("."),
                 shape: &param.lazy_shape(),
-                transposed: D == 2 && self.path.in_linear(),
+                in_linear: self.path.in_linear(),
             };
-            let value = || param.val().without_autodiff().into_data();
+            let value = || widened(param.val().without_autodiff()).into_data();
             self.found.push((self.each)(&parameter, &value));
         }
     }
@@ -148,6 +141,15 @@ pub(crate) fn collect<M: Module, T>(
     };
     module.visit(&mut collector);
     collector.found
+}
+
+/// A tensor in f32, whatever it is kept as.
+fn widened<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
+    match tensor.dtype() {
+        DType::F32 => tensor,
+        DType::QFloat(_) => tensor.dequantize(),
+        _ => tensor.cast(FloatDType::F32),
+    }
 }
 
 /// `[rows, columns]` to `[columns, rows]`.

@@ -2,14 +2,14 @@
 
 use crate::checkpoint::Checkpoint;
 use crate::fill::{Parameter, collect, fill, transpose};
-use crate::hugging_face::{read_config, write_config};
-use crate::{Decoder, DecoderConfig, ModelError, StoredAs};
+use crate::hugging_face::{Place, is_known_buffer, place, read_config, write_config};
+use crate::{Decoder, DecoderConfig, ModelError, Precision, StoredAs};
 use burn::tensor::{Device, TensorData};
 use distily_core::write_whole;
 use safetensors::View;
 use safetensors::tensor::Dtype;
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 impl DecoderConfig {
@@ -38,31 +38,46 @@ impl Decoder {
     ///
     /// [`ModelError`], naming the file and the field or the tensor.
     pub fn load(folder: &Path, device: &Device) -> Result<Self, ModelError> {
+        Self::read(folder, Precision::F32, device)
+    }
+
+    /// Reads a Hugging Face folder and keeps the weights in fewer bits: for a teacher that would not
+    /// fit otherwise. It is not trained, so it is outside any autodiff device.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError`], naming the file and the field or the tensor.
+    pub fn load_frozen(
+        folder: &Path,
+        precision: Precision,
+        device: &Device,
+    ) -> Result<Self, ModelError> {
+        Self::read(folder, precision, &device.clone().without_autodiff())
+    }
+
+    fn read(folder: &Path, precision: Precision, device: &Device) -> Result<Self, ModelError> {
         let config = DecoderConfig::load(folder)?;
         let origin = folder.join("config.json").display().to_string();
         let model = Self::unfilled(&config, &origin, device)?;
         let checkpoint = Checkpoint::open(folder)?;
-        let names = collect(&model, |parameter, _| file_name(parameter.path));
-        // Older files hold the rotary frequencies, and some a copy of a tied head.
+        let places = collect(&model, |parameter, _| place(&config, parameter).tensor);
+        // The files of a model without a head leave out the prefix that tells it from the head.
+        let bare = !places.iter().any(|name| checkpoint.has(name));
+        let in_file = |name: &str| match name.split_once('.') {
+            Some((_, rest)) if bare && !name.starts_with("lm_head") => rest.to_owned(),
+            _ => name.to_owned(),
+        };
         let known = |name: &str| {
-            names.iter().any(|known| known == name)
-                || name.ends_with("rotary_emb.inv_freq")
-                || (config.tied_head && name == "lm_head.weight")
+            places.iter().any(|known| in_file(known) == name) || is_known_buffer(&config, name)
         };
         if let Some(error) = checkpoint.unknown(known) {
             return Err(error);
         }
-        fill(model, device, |parameter: &Parameter<'_>| {
-            let name = file_name(parameter.path);
-            let shape = parameter.shape.to_vec();
-            let values = match (parameter.transposed, parameter.shape) {
-                (true, &[inputs, outputs]) => {
-                    let values = checkpoint.read(&name, &[outputs, inputs])?;
-                    transpose(&values, outputs, inputs)
-                }
-                (_, shape) => checkpoint.read(&name, shape)?,
-            };
-            Ok(TensorData::new(values, shape))
+        fill(model, device, precision, |parameter: &Parameter<'_>| {
+            let mut place = place(&config, parameter);
+            place.tensor = in_file(&place.tensor);
+            let values = place.read(&checkpoint)?;
+            Ok(TensorData::new(values, parameter.shape.to_vec()))
         })
     }
 
@@ -73,10 +88,13 @@ impl Decoder {
     ///
     /// [`ModelError::Io`], [`ModelError::File`].
     pub fn save(&self, folder: &Path, stored_as: StoredAs) -> Result<(), ModelError> {
-        let tensors = collect(self, |parameter, value| {
-            let values = value();
-            let name = file_name(parameter.path);
-            (name, Stored::new(parameter, &values, stored_as))
+        let mut tensors: BTreeMap<String, Stored> = BTreeMap::new();
+        collect(self, |parameter, value| {
+            let place = place(self.config(), parameter);
+            tensors
+                .entry(place.tensor.clone())
+                .or_insert_with(|| Stored::empty(&place, stored_as))
+                .put(&place, value().iter::<f32>().collect());
         });
         let path = folder.join("model.safetensors");
         let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
@@ -91,42 +109,80 @@ impl Decoder {
     }
 }
 
-/// The name of a parameter in a file.
-fn file_name(path: &str) -> String {
-    if path.starts_with("lm_head") {
-        path.to_owned()
-    } else {
-        format!("model.{path}")
+impl Place {
+    /// How a tensor lies around its outputs: runs, outputs in a run, and elements of an output in it.
+    fn runs(&self) -> [usize; 3] {
+        match self.shape.as_slice() {
+            &[outputs, inputs] if self.transposed => [1, outputs, inputs],
+            &[inputs, outputs] => [inputs, outputs, 1],
+            shape => [1, shape.iter().product(), 1],
+        }
+    }
+
+    /// The parameter's values as burn keeps them.
+    fn read(&self, checkpoint: &Checkpoint) -> Result<Vec<f32>, ModelError> {
+        let [runs, all, per_output] = self.runs();
+        let outputs = self.outputs.clone();
+        if runs > 1 {
+            let whole = checkpoint.read(&self.tensor, &self.shape, 0..runs)?;
+            return Ok(match outputs.len() == all {
+                true => whole,
+                false => whole
+                    .chunks_exact(all)
+                    .flat_map(|run| &run[outputs.clone()])
+                    .copied()
+                    .collect(),
+            });
+        }
+        let values = checkpoint.read(&self.tensor, &self.shape, outputs.clone())?;
+        Ok(match self.transposed {
+            true => transpose(&values, outputs.len(), per_output),
+            false => values,
+        })
     }
 }
 
 /// A tensor as its file holds it.
 struct Stored {
-    dtype: Dtype,
+    stored_as: StoredAs,
     shape: Vec<usize>,
     bytes: Vec<u8>,
 }
 
 impl Stored {
-    fn new(parameter: &Parameter<'_>, values: &TensorData, stored_as: StoredAs) -> Self {
-        let values: Vec<f32> = values.iter::<f32>().collect();
-        let (shape, values) = match (parameter.transposed, parameter.shape) {
-            (true, &[inputs, outputs]) => {
-                (vec![outputs, inputs], transpose(&values, inputs, outputs))
-            }
-            (_, shape) => (shape.to_vec(), values),
-        };
+    fn empty(place: &Place, stored_as: StoredAs) -> Self {
+        let elements: usize = place.shape.iter().product();
         Self {
-            dtype: stored_as.dtype(),
-            shape,
-            bytes: stored_as.encode(&values),
+            stored_as,
+            shape: place.shape.clone(),
+            bytes: vec![0; elements * stored_as.size()],
+        }
+    }
+
+    /// Puts a parameter's values in their place.
+    fn put(&mut self, place: &Place, values: Vec<f32>) {
+        let [_, all, per_output] = place.runs();
+        let outputs = place.outputs.clone();
+        let values = match place.transposed {
+            true => transpose(&values, per_output, outputs.len()),
+            false => values,
+        };
+        let size = self.stored_as.size() * per_output;
+        let range = outputs.start * size..outputs.end * size;
+        let encoded = self.stored_as.encode(&values);
+        for (run, values) in self
+            .bytes
+            .chunks_exact_mut(all * size)
+            .zip(encoded.chunks_exact(range.len()))
+        {
+            run[range.clone()].copy_from_slice(values);
         }
     }
 }
 
 impl View for Stored {
     fn dtype(&self) -> Dtype {
-        self.dtype
+        self.stored_as.dtype()
     }
     fn shape(&self) -> &[usize] {
         &self.shape

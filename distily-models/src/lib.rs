@@ -26,6 +26,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod architecture;
 mod attention;
 mod checkpoint;
 mod config;
@@ -37,18 +38,22 @@ mod folder;
 mod freeze;
 mod hub;
 mod hugging_face;
+mod linear;
 mod norm;
+mod precision;
 mod rope;
 mod student;
 
+pub use architecture::Architecture;
 pub use attention::SelfAttention;
 pub use checkpoint::StoredAs;
-pub use config::{Activation, DecoderConfig};
+pub use config::{Activation, DecoderConfig, SlidingWindow};
 pub use decoder::{Block, Decoder};
 pub use error::ModelError;
 pub use feed_forward::FeedForward;
 pub use freeze::freeze;
 pub use hub::find_model;
-pub use norm::RmsNorm;
+pub use norm::Norm;
+pub use precision::Precision;
 pub use rope::{Rope, RopeScaling};
 pub use student::{Inheritance, StudentConfig};

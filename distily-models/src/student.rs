@@ -1,5 +1,5 @@
 use crate::fill::{Parameter, collect, fill};
-use crate::{Activation, Decoder, DecoderConfig, ModelError};
+use crate::{Activation, Decoder, DecoderConfig, ModelError, Precision};
 use burn::tensor::{Device, TensorData};
 use distily_core::{LanguageModel, Seed};
 use serde::{Deserialize, Serialize};
@@ -171,29 +171,35 @@ impl Decoder {
         })
         .into_iter()
         .collect();
-        fill(student, device, |parameter: &Parameter<'_>| {
-            let own = &random[parameter.path];
-            let Some(source) = inheritance.source(parameter.path) else {
-                return Ok(own.clone());
-            };
-            let value = theirs
-                .get(&source)
-                .ok_or_else(|| error(parameter.path, format!("the teacher has no `{source}`")))?;
-            let vocabulary = ["embed_tokens.weight", "lm_head.weight"].contains(&parameter.path);
-            let taken = match value.shape() == own.shape() {
-                true => Some(value.clone()),
-                false if vocabulary => widened(value, own),
-                false => None,
-            };
-            taken.ok_or_else(|| {
-                let problem = format!(
-                    "its shape is {:?}, and the teacher's `{source}` is {:?}",
-                    own.shape(),
-                    value.shape()
-                );
-                error(parameter.path, problem)
-            })
-        })
+        fill(
+            student,
+            device,
+            Precision::F32,
+            |parameter: &Parameter<'_>| {
+                let own = &random[parameter.path];
+                let Some(source) = inheritance.source(parameter.path) else {
+                    return Ok(own.clone());
+                };
+                let value = theirs.get(&source).ok_or_else(|| {
+                    error(parameter.path, format!("the teacher has no `{source}`"))
+                })?;
+                let vocabulary =
+                    ["embed_tokens.weight", "lm_head.weight"].contains(&parameter.path);
+                let taken = match value.shape() == own.shape() {
+                    true => Some(value.clone()),
+                    false if vocabulary => widened(value, own),
+                    false => None,
+                };
+                taken.ok_or_else(|| {
+                    let problem = format!(
+                        "its shape is {:?}, and the teacher's `{source}` is {:?}",
+                        own.shape(),
+                        value.shape()
+                    );
+                    error(parameter.path, problem)
+                })
+            },
+        )
     }
 }
 

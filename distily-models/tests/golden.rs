@@ -1,4 +1,4 @@
-//! The decoder against transformers: see `golden/llama.py`.
+//! The decoder against transformers: see `golden/decoders.py`.
 #![allow(clippy::unwrap_used)]
 
 use burn::tensor::{Device, Tensor};
@@ -8,6 +8,18 @@ use safetensors::SafeTensors;
 use std::path::{Path, PathBuf};
 
 const TOLERANCE: f32 = 1e-4;
+
+const CASES: [&str; 9] = [
+    "untied",
+    "llama3_tied",
+    "llama_linear",
+    "gpt2",
+    "gpt2_untied",
+    "mistral",
+    "qwen2",
+    "qwen3",
+    "phi3",
+];
 
 fn folder(case: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -104,18 +116,24 @@ fn check(case: &str) {
         let of = |what: &str| golden.floats(&format!("{name}.{what}"));
         for outputs in [&bare, &outputs] {
             compare(
-                "logits",
+                &format!("{case}, {name}: logits"),
                 outputs.logits.as_ref().unwrap(),
                 &of("logits"),
                 &batch,
                 1,
             );
-            compare("final", &outputs.hidden, &of("final"), &batch, 1);
+            compare(
+                &format!("{case}, {name}: final"),
+                &outputs.hidden,
+                &of("final"),
+                &batch,
+                1,
+            );
         }
         assert!(bare.features.layers.is_empty() && bare.features.embedding.is_none());
         let features = &outputs.features;
         compare(
-            "embedding",
+            &format!("{case}, {name}: embedding"),
             features.embedding.as_ref().unwrap(),
             &of("embedding"),
             &batch,
@@ -123,7 +141,7 @@ fn check(case: &str) {
         );
         for layer in 0..2 {
             compare(
-                "hidden",
+                &format!("{case}, {name}: hidden {layer}"),
                 features.hidden(layer).unwrap(),
                 &of(&format!("hidden.{layer}")),
                 &batch,
@@ -136,35 +154,26 @@ fn check(case: &str) {
                 (Feature::Attention, "attention"),
             ] {
                 let ours = features.heads(layer, feature).unwrap();
-                compare(what, ours, &of(&format!("{what}.{layer}")), &batch, 2);
+                let label = format!("{case}, {name}: {what} {layer}");
+                compare(&label, ours, &of(&format!("{what}.{layer}")), &batch, 2);
             }
         }
     }
 }
 
 #[test]
-fn an_untied_head_biases_and_shards() {
-    check("untied");
-}
-
-#[test]
-fn llama3_positions_and_a_tied_head() {
-    check("llama3_tied");
+fn every_architecture_reveals_what_transformers_does() {
+    for case in CASES {
+        check(case);
+    }
 }
 
 #[test]
 fn a_cached_pass_is_the_uncached_one_left_padding_included() {
-    for case in ["untied", "llama3_tied"] {
+    for case in CASES {
         let model = Decoder::load(&folder(case), &Device::flex()).unwrap();
         let batch = Golden::read(case).batch("padded");
-        let whole = model
-            .forward(&batch, &Taps::logits())
-            .unwrap()
-            .logits
-            .unwrap();
-        let mut cache = Cache::default();
-        let mut parts = Vec::new();
-        for (from, to) in [(0, 5), (5, 6), (6, 10)] {
+        let cut = |from: usize, to: usize| {
             let cut = |values: &[u32]| -> Vec<u32> {
                 values
                     .chunks(10)
@@ -173,29 +182,31 @@ fn a_cached_pass_is_the_uncached_one_left_padding_included() {
                     .collect()
             };
             let ids: Vec<u32> = batch.id_rows().flatten().copied().collect();
-            let part = TokenBatch::packed(cut(&ids), cut(batch.segments().ids()), [2, to - from])
+            TokenBatch::packed(cut(&ids), cut(batch.segments().ids()), [2, to - from])
                 .unwrap()
                 .with_positions(cut(batch.positions()))
-                .unwrap();
-            parts.push(
-                model
-                    .forward_cached(&part, &mut cache)
-                    .unwrap()
-                    .logits
-                    .unwrap(),
-            );
+                .unwrap()
+        };
+        let mut cache = Cache::default();
+        for (from, to) in [(0, 5), (5, 6), (6, 10)] {
+            let part = cut(from, to);
+            let taps = Taps::logits();
+            let cached = model.forward_cached(&part, &taps, &mut cache).unwrap();
+            let whole = model.forward(&cut(0, to), &taps).unwrap();
+            let [cached, whole] = [cached, whole].map(|outputs| outputs.logits.unwrap());
+            assert_eq!(cached.dims(), [2, to - from, 48]);
+            let real = 4.max(from);
+            let difference =
+                cached.slice([0..2, real - from..to - from]) - whole.slice([0..2, real..to]);
+            let difference = difference.abs().max().into_scalar::<f32>();
+            assert!(difference < 1e-5, "{case}, {from}..{to}: {difference}");
         }
-        let difference = (Tensor::cat(parts, 1) - whole)
-            .slice([0..2, 4..10])
-            .abs()
-            .max();
-        assert!(difference.into_scalar::<f32>() < 1e-5);
     }
 }
 
 #[test]
 fn what_is_saved_is_what_is_loaded() {
-    for case in ["untied", "llama3_tied"] {
+    for case in CASES {
         let device = Device::flex();
         let model = Decoder::load(&folder(case), &device).unwrap();
         let saved = tempfile::tempdir().unwrap();
@@ -233,7 +244,7 @@ fn what_is_saved_is_what_is_loaded() {
 #[ignore = "needs the Python interpreter that DISTILY_PYTHON names"]
 fn transformers_opens_what_is_saved() {
     let python = std::env::var("DISTILY_PYTHON").expect("DISTILY_PYTHON names an interpreter");
-    for case in ["untied", "llama3_tied"] {
+    for case in CASES {
         let model = Decoder::load(&folder(case), &Device::flex()).unwrap();
         let saved = tempfile::tempdir().unwrap();
         model.save(saved.path(), StoredAs::F32).unwrap();

@@ -29,7 +29,7 @@ pub fn greedy(
     let mut batch = TokenBatch::new(prompt.to_vec(), [1, prompt.len()])?;
     let mut next = Vec::new();
     while next.len() < tokens {
-        let outputs = model.forward_cached(&batch, &mut cache)?;
+        let outputs = model.forward_cached(&batch, &distily_core::Taps::logits(), &mut cache)?;
         let logits = outputs.logits.ok_or(ForwardError::NotRevealed("logits"))?;
         let last = logits.dims()[1] - 1;
         let id = logits.narrow(1, last, 1).argmax(2).into_scalar::<i64>() as u32;
