@@ -1,5 +1,5 @@
 use crate::fill::{Parameter, collect, fill};
-use crate::{Activation, Decoder, DecoderConfig, ModelError, Precision};
+use crate::{Activation, Architecture, Decoder, DecoderConfig, ModelError, Precision};
 use burn::tensor::{Device, TensorData};
 use distily_core::{LanguageModel, Seed};
 use serde::{Deserialize, Serialize};
@@ -18,6 +18,8 @@ use std::collections::HashMap;
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StudentConfig {
+    /// Another architecture than the teacher's: the sizes are kept where it can have them.
+    pub architecture: Option<Architecture>,
     /// Blocks.
     pub layers: Option<usize>,
     /// Width of the hidden state; without `heads`, heads keep their width if that divides it.
@@ -42,13 +44,16 @@ impl StudentConfig {
     /// [`ModelError::Config`] for a field that is out of range.
     pub fn of(&self, teacher: &DecoderConfig) -> Result<DecoderConfig, ModelError> {
         const ORIGIN: &str = "the student";
-        let mut config = teacher.clone();
+        let mut config = match self.architecture {
+            Some(other) if other != teacher.architecture => translated(teacher, other),
+            _ => teacher.clone(),
+        };
         config.layers = self.layers.unwrap_or(teacher.layers);
         config.width = self.width.unwrap_or(teacher.width);
         config.feed_forward_width = self
             .feed_forward_width
             .unwrap_or(teacher.feed_forward_width);
-        config.activation = self.activation.unwrap_or(teacher.activation);
+        config.activation = self.activation.unwrap_or(config.activation);
         if self.heads.is_some() || self.width.is_some() {
             let heads = self.heads.unwrap_or(config.width / teacher.head_width);
             if heads == 0 || !config.width.is_multiple_of(heads) {
@@ -85,11 +90,37 @@ impl StudentConfig {
     }
 }
 
+/// A model of an architecture with the sizes of another.
+fn translated(config: &DecoderConfig, architecture: Architecture) -> DecoderConfig {
+    let mut translated = DecoderConfig {
+        vocabulary: config.vocabulary,
+        width: config.width,
+        layers: config.layers,
+        heads: config.heads,
+        kv_heads: config.kv_heads,
+        head_width: config.head_width,
+        feed_forward_width: config.feed_forward_width,
+        positions: config.positions,
+        norm_epsilon: config.norm_epsilon,
+        tied_head: config.tied_head,
+        initializer_range: config.initializer_range,
+        begin_of_text: config.begin_of_text,
+        end_of_text: config.end_of_text.clone(),
+        padding: config.padding,
+        ..DecoderConfig::of(architecture)
+    };
+    if architecture == Architecture::Gpt2 {
+        translated.kv_heads = config.heads;
+        translated.head_width = config.width / config.heads;
+    }
+    translated
+}
+
 /// What a student takes over from its teacher instead of starting at random.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Inheritance {
-    /// The embedding (and with it a tied head).
+    /// The embedding (and with it a tied head), and that of positions where both models have one.
     #[serde(default)]
     pub embedding: bool,
     /// The head, where it is not tied.
@@ -121,7 +152,7 @@ impl Inheritance {
             let block = self.blocks.get(layer.parse::<usize>().ok()?)?;
             return Some(format!("layers.{block}.{name}"));
         }
-        let taken = (self.embedding && path.starts_with("embed_tokens"))
+        let taken = (self.embedding && path.starts_with("embed_"))
             || (self.head && path.starts_with("lm_head"))
             || (self.final_norm && path.starts_with("norm"));
         taken.then(|| path.to_owned())
@@ -177,7 +208,10 @@ impl Decoder {
             Precision::F32,
             |parameter: &Parameter<'_>| {
                 let own = &random[parameter.path];
-                let Some(source) = inheritance.source(parameter.path) else {
+                let source = inheritance.source(parameter.path);
+                let Some(source) = source.filter(|source| {
+                    source != "embed_positions.weight" || theirs.contains_key(source)
+                }) else {
                     return Ok(own.clone());
                 };
                 let value = theirs.get(&source).ok_or_else(|| {

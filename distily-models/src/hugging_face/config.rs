@@ -99,6 +99,9 @@ fn parse(mut fields: Fields<'_>) -> Result<DecoderConfig, ModelError> {
             fields.must_be(field, json!(false))?;
         }
     }
+    if architecture == Architecture::Qwen2 {
+        fields.must_be("use_mrope", json!(false))?;
+    }
     if architecture == Architecture::Phi3 {
         fields.must_be("lm_head_bias", json!(false))?;
         fields.must_be("full_attn_mod", json!(1))?;

@@ -1,0 +1,96 @@
+//! A decoder as a part of somebody's own module, and with gradient checkpointing: the gradients are
+//! the same.
+#![allow(clippy::unwrap_used)]
+
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::nn::{Linear, LinearConfig};
+use burn::tensor::{Device, Gradients, Tensor};
+use distily_core::{LanguageModel, Seed, Taps, TokenBatch};
+use distily_models::{Architecture, Decoder, DecoderConfig, freeze};
+
+fn config(architecture: Architecture) -> DecoderConfig {
+    DecoderConfig {
+        vocabulary: 24,
+        width: 16,
+        layers: 2,
+        heads: 2,
+        kv_heads: 2,
+        head_width: 8,
+        feed_forward_width: 24,
+        positions: 32,
+        ..DecoderConfig::of(architecture)
+    }
+}
+
+#[derive(Module, Debug)]
+struct Assistant {
+    name: Linear,
+    parts: Vec<Part>,
+}
+
+#[derive(Module, Debug)]
+struct Part {
+    model: Option<Decoder>,
+}
+
+/// The gradients of a loss, one after the other.
+fn gradients(model: &Decoder) -> Vec<f32> {
+    struct Collector<'a> {
+        gradients: &'a Gradients,
+        values: Vec<f32>,
+    }
+    impl ModuleVisitor for Collector<'_> {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            if let Some(gradient) = param.val().grad(self.gradients) {
+                self.values.extend(gradient.into_data().iter::<f32>());
+            }
+        }
+    }
+    let ids = (0..20).map(|id| id % 7 + id % 3).collect();
+    let batch = TokenBatch::new(ids, [2, 10]).unwrap();
+    let outputs = model.forward(&batch, &Taps::logits()).unwrap();
+    let loss = outputs.logits.unwrap().square().mean();
+    let mut collector = Collector {
+        gradients: &loss.backward(),
+        values: Vec::new(),
+    };
+    model.visit(&mut collector);
+    collector.values
+}
+
+#[test]
+fn a_part_of_another_module_has_the_same_gradients() {
+    for architecture in Architecture::ALL {
+        let device = Device::flex().autodiff();
+        let alone = Decoder::random(&config(architecture), Seed(3), &device).unwrap();
+        let whole = Assistant {
+            name: LinearConfig::new(2, 2).init(&device),
+            parts: vec![Part {
+                model: Some(alone.clone()),
+            }],
+        };
+        // As a trainer treats it: named through the whole path, mapped, and there and back.
+        let whole = freeze(whole, &[r"^parts\.0\.model\.layers\.0\."]).unwrap();
+        let record = whole.valid().into_record();
+        let whole = whole.load_record(record);
+        let part = whole.parts[0].model.as_ref().unwrap();
+        let frozen = freeze(alone, &[r"^layers\.0\."]).unwrap();
+        let expected = gradients(&frozen);
+        assert!(expected.iter().any(|&gradient| gradient != 0.0));
+        assert_eq!(gradients(part), expected, "{architecture:?}");
+    }
+}
+
+#[test]
+fn checkpointing_gives_the_same_gradients() {
+    for architecture in Architecture::ALL {
+        let [plain, checkpointed] = [
+            Device::flex().autodiff(),
+            Device::flex().autodiff().gradient_checkpointing(),
+        ]
+        .map(|device| {
+            gradients(&Decoder::random(&config(architecture), Seed(3), &device).unwrap())
+        });
+        assert_eq!(plain, checkpointed, "{architecture:?}");
+    }
+}
