@@ -78,6 +78,25 @@ impl TextTokenizer {
             .collect())
     }
 
+    /// The ids of a prompt, with the special tokens that this tokenizer puts before a text (Llama's
+    /// `<s>`), where it does.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::Tokenizer`].
+    pub fn prompt(&self, text: &str) -> Result<Vec<u32>, DataError> {
+        let encoding = self.tokenizer.encode_fast(text, true);
+        Ok(encoding
+            .map_err(|problem| self.error(problem))?
+            .get_ids()
+            .to_vec())
+    }
+
+    /// The id of a token, special or not.
+    pub fn id(&self, token: &str) -> Option<u32> {
+        self.tokenizer.token_to_id(token)
+    }
+
     /// The text of ids, without special tokens.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! What a distillation lost.
+//! What a distillation lost: perplexity, agreement, and the texts that a model writes.
 //!
 //! Everything here asks for a `dyn LanguageModel` and batches of tokens, so a float, a ternary and a
 //! packed model are measured alike.
@@ -27,8 +27,12 @@
 //! ```
 
 mod agreement;
+mod generation;
 mod logits;
 mod perplexity;
 
 pub use agreement::{Agreement, agreement};
+pub use generation::{
+    Continuation, Finish, GenerateError, Generation, GenerationConfig, Sampler, generate,
+};
 pub use perplexity::{Perplexity, perplexity};

@@ -33,7 +33,6 @@
 mod clip;
 mod config;
 mod error;
-mod generate;
 mod schedule;
 mod trainer;
 
@@ -47,6 +46,5 @@ pub use distily_models as models;
 pub use distily_objectives as objectives;
 pub use distily_quant as quant;
 pub use error::TrainError;
-pub use generate::{GenerateError, greedy};
 pub use schedule::Schedule;
 pub use trainer::{StepReport, Trainee, Trainer};

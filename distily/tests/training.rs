@@ -9,7 +9,7 @@ use distily::core::{LanguageModel, LiveTeacher, Seed, TokenBatch};
 use distily::data::TokenRows;
 use distily::models::{Decoder, DecoderConfig, Inheritance, StudentConfig, freeze};
 use distily::objectives::{Composite, ObjectiveConfig};
-use distily::{OptimizerConfig, TrainError, Trainer, TrainingConfig, greedy};
+use distily::{OptimizerConfig, TrainError, Trainer, TrainingConfig};
 use std::sync::Arc;
 
 fn config() -> DecoderConfig {
@@ -306,28 +306,6 @@ fn a_teacher_builds_no_graph_and_goes_to_other_devices() {
         let same = head.logits(hidden).into_data();
         assert_eq!(same, logits.into_data());
     }
-}
-
-#[test]
-fn a_cached_continuation_is_the_uncached_one() {
-    let model = teacher();
-    let new = greedy(&model, &[3, 1, 4], 10, &[]).unwrap();
-    let mut ids = vec![3, 1, 4];
-    for &expected in &new {
-        let batch = TokenBatch::new(ids.clone(), [1, ids.len()]).unwrap();
-        let logits = model
-            .forward(&batch, &distily::core::Taps::logits())
-            .unwrap()
-            .logits
-            .unwrap();
-        let last = logits
-            .narrow(1, ids.len() - 1, 1)
-            .argmax(2)
-            .into_scalar::<i64>() as u32;
-        assert_eq!(last, expected);
-        ids.push(last);
-    }
-    assert!(greedy(&model, &[], 3, &[]).is_err());
 }
 
 #[test]

@@ -10,9 +10,10 @@ use anyhow::Result;
 use clap::Parser;
 use distily::core::{LiveTeacher, Seed};
 use distily::data::{TextTokenizer, TokenRows};
+use distily::eval::{GenerationConfig, generate};
 use distily::models::{Decoder, Inheritance, StoredAs, StudentConfig};
 use distily::objectives::ObjectiveConfig;
-use distily::{Schedule, Trainer, TrainingConfig, greedy};
+use distily::{Schedule, Trainer, TrainingConfig};
 use distily_examples::{Stories, compare, device, measure, train};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -90,19 +91,22 @@ fn main() -> Result<()> {
     let size = |folder: &Path| std::fs::metadata(folder.join("model.safetensors")).map(|m| m.len());
     let teacher_measured = measure(&teacher, None::<&Decoder>, &held_out_rows)?;
     let after = measure(&student, Some(&teacher), &held_out_rows)?;
-    for story in &held_out[..3] {
-        let words: Vec<&str> = story.split(' ').take(24).collect();
-        let prompt = words.join(" ");
-        let ids = tokenizer.encode(std::slice::from_ref(&prompt))?.remove(0);
-        println!("\n{prompt} ...");
-        println!(
-            "  teacher: ...{}",
-            tokenizer.decode(&greedy(&teacher, &ids, 60, &[0])?)?
-        );
-        println!(
-            "  student: ...{}",
-            tokenizer.decode(&greedy(&student, &ids, 60, &[0])?)?
-        );
+    let beginnings: Vec<String> = held_out[..3]
+        .iter()
+        .map(|story| story.split(' ').take(24).collect::<Vec<_>>().join(" "))
+        .collect();
+    let prompts = tokenizer.encode(&beginnings)?;
+    let config = GenerationConfig {
+        tokens: 60,
+        end_of_text: vec![0],
+        ..GenerationConfig::default()
+    };
+    let endings = |model: &Decoder| generate(model, &tokenizer, &prompts, &config);
+    let texts = endings(&teacher)?.into_iter().zip(endings(&student)?);
+    for (beginning, (teacher, student)) in beginnings.iter().zip(texts) {
+        println!("\n{beginning} ...");
+        println!("  teacher: ...{}", teacher.text);
+        println!("  student: ...{}", student.text);
     }
     println!(
         "\n{}\nTrained in {:.0} s. The student is in {}",
