@@ -47,6 +47,14 @@ pub enum DataError {
         /// What it said.
         problem: String,
     },
+    /// A chat template that is not there, can't be read, or refuses a conversation.
+    #[error("{file}: {problem}")]
+    ChatTemplate {
+        /// The template's file, or the folder that has none.
+        file: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
     /// A tokenizer with ids that the model has no embedding for.
     #[error(
         "{file}: has {tokenizer} tokens, but the model's vocabulary is {model}: use the model's own tokenizer"

@@ -31,11 +31,13 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod chat_template;
 mod error;
 mod rows;
 mod source;
 mod tokenizer;
 
+pub use chat_template::{ChatTemplate, Message};
 pub use error::DataError;
 pub use rows::TokenRows;
 pub use source::{Documents, TextSource};

@@ -1,0 +1,308 @@
+use crate::DataError;
+use minijinja::syntax::SyntaxConfig;
+use minijinja::value::{Serde, Value};
+use minijinja::{Environment, ErrorKind, context};
+use minijinja_contrib::pycompat::unknown_method_callback;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// One turn of a conversation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Message {
+    /// `system`, `user` or `assistant`.
+    pub role: String,
+    /// What was said.
+    pub content: String,
+}
+
+impl Message {
+    /// A turn of a role.
+    pub fn new(role: impl Into<String>, content: impl Into<String>) -> Self {
+        Self {
+            role: role.into(),
+            content: content.into(),
+        }
+    }
+}
+
+/// How a model's conversations are written as one text: the Jinja template of a Hugging Face folder.
+///
+/// The text holds the special tokens, so it is encoded without adding any
+/// ([`TextTokenizer::encode`](crate::TextTokenizer::encode)).
+///
+/// ```
+/// use distily_data::{ChatTemplate, Message};
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let folder = folder.path();
+/// # std::fs::write(folder.join("chat_template.jinja"), "{% for m in messages %}<{{ m.role }}>{{ m.content }}\
+/// #     {% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}")?;
+/// let template = ChatTemplate::load(folder)?;
+/// let text = template.render(&[Message::new("user", "Hello!")], true)?;
+/// assert_eq!(text, "<user>Hello!<assistant>");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// A template is given what transformers gives it but `strftime_now`, so that what is trained on
+/// does not depend on the day: a date is set as a [variable](Self::with).
+#[derive(Debug, Clone)]
+pub struct ChatTemplate {
+    file: PathBuf,
+    environment: Environment<'static>,
+    variables: BTreeMap<String, Value>,
+}
+
+/// A special token of `tokenizer_config.json`: its text, or an object around it.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Token {
+    Text(String),
+    Added { content: String },
+}
+
+/// `chat_template` of `tokenizer_config.json`: a template, or several with names.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Templates {
+    One(String),
+    Named(Vec<Named>),
+}
+
+#[derive(Deserialize)]
+struct Named {
+    name: String,
+    template: String,
+}
+
+#[derive(Default, Deserialize)]
+struct TokenizerConfig {
+    chat_template: Option<Templates>,
+    bos_token: Option<Token>,
+    eos_token: Option<Token>,
+    pad_token: Option<Token>,
+    unk_token: Option<Token>,
+}
+
+impl ChatTemplate {
+    /// Reads the template of a folder: `chat_template.jinja`, or `chat_template` in
+    /// `tokenizer_config.json`, of several the one named `default`.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::ChatTemplate`], [`DataError::Io`].
+    pub fn load(folder: &Path) -> Result<Self, DataError> {
+        let config_file = folder.join("tokenizer_config.json");
+        let config = match read(&config_file)? {
+            None => TokenizerConfig::default(),
+            Some(text) => serde_json::from_str(&text)
+                .map_err(|problem| error(&config_file, problem.to_string()))?,
+        };
+        let file = folder.join("chat_template.jinja");
+        let (file, template) = match (read(&file)?, config.chat_template) {
+            (Some(template), _) => (file, template),
+            (None, Some(Templates::One(template))) => (config_file, template),
+            (None, Some(Templates::Named(templates))) => {
+                let default = templates
+                    .into_iter()
+                    .find(|template| template.name == "default");
+                match default {
+                    Some(default) => (config_file, default.template),
+                    None => {
+                        let problem = "of several chat templates none is named `default`";
+                        return Err(error(&config_file, problem.to_owned()));
+                    }
+                }
+            }
+            (None, None) => {
+                let problem = "no chat template, neither in chat_template.jinja nor in tokenizer_config.json: was the model trained on conversations?";
+                return Err(error(folder, problem.to_owned()));
+            }
+        };
+        let mut environment = Environment::new();
+        environment.set_syntax(
+            SyntaxConfig::builder()
+                .trim_blocks(true)
+                .lstrip_blocks(true)
+                .build()
+                .map_err(|problem| error(&file, described(&problem)))?,
+        );
+        environment.set_unknown_method_callback(unknown_method_callback);
+        environment.add_function("raise_exception", |message: String| {
+            Err::<String, _>(minijinja::Error::new(ErrorKind::InvalidOperation, message))
+        });
+        environment
+            .add_template_owned("chat", template)
+            .map_err(|problem| error(&file, described(&problem)))?;
+        let tokens = [
+            ("bos_token", config.bos_token),
+            ("eos_token", config.eos_token),
+            ("pad_token", config.pad_token),
+            ("unk_token", config.unk_token),
+        ];
+        let variables = tokens
+            .into_iter()
+            .filter_map(|(name, token)| {
+                let text = match token? {
+                    Token::Text(text) | Token::Added { content: text } => text,
+                };
+                Some((name.to_owned(), text.into()))
+            })
+            .collect();
+        Ok(Self {
+            file,
+            environment,
+            variables,
+        })
+    }
+
+    /// This template with a variable that it knows, such as `enable_thinking` or `date_string`.
+    pub fn with(mut self, name: impl Into<String>, value: impl Serialize) -> Self {
+        self.variables
+            .insert(name.into(), Value::from(Serde(value)));
+        self
+    }
+
+    /// A conversation as text; with `add_generation_prompt` it ends where the assistant's next turn
+    /// begins.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::ChatTemplate`] with what the template says of a conversation that it refuses.
+    pub fn render(
+        &self,
+        messages: &[Message],
+        add_generation_prompt: bool,
+    ) -> Result<String, DataError> {
+        let given = context! { messages => Value::from(Serde(messages)), add_generation_prompt };
+        let variables = context! { ..given, ..Value::from(Serde(&self.variables)) };
+        self.environment
+            .get_template("chat")
+            .and_then(|template| template.render(variables))
+            .map_err(|problem| error(&self.file, described(&problem)))
+    }
+}
+
+fn error(file: &Path, problem: String) -> DataError {
+    DataError::ChatTemplate {
+        file: file.to_owned(),
+        problem,
+    }
+}
+
+/// A Jinja error with the line it is at.
+fn described(problem: &minijinja::Error) -> String {
+    match problem.line() {
+        Some(line) => format!("the chat template, line {line}: {problem}"),
+        None => format!("the chat template: {problem}"),
+    }
+}
+
+/// A file's text; `None` if there is no such file.
+fn read(file: &Path) -> Result<Option<String>, DataError> {
+    match std::fs::read_to_string(file) {
+        Ok(text) => Ok(Some(text)),
+        Err(problem) if problem.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(DataError::Io {
+            file: file.to_owned(),
+            source,
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            std::fs::write(folder.path().join(name), text).unwrap();
+        }
+        folder
+    }
+
+    fn conversation() -> Vec<Message> {
+        vec![
+            Message::new("system", "  Be brief. "),
+            Message::new("user", "1 < 2?"),
+            Message::new("assistant", "Yes."),
+        ]
+    }
+
+    /// What templates in the wild use: Python's methods, slices, namespaces, loop variables, filters,
+    /// macros, and blocks on lines of their own.
+    const TEMPLATE: &str = r#"{%- macro turn(role, text) -%}
+[{{ role|upper }}]{{ text }}{{ eos_token }}
+{% endmacro -%}
+{{ bos_token }}
+{%- if messages[0]['role'] == 'system' %}
+    {%- set ns = namespace(system=messages[0]['content'].strip()) %}
+    {%- set rest = messages[1:] %}
+{%- else %}
+    {%- set ns = namespace(system='') %}
+    {%- set rest = messages %}
+{%- endif %}
+{% for message in rest %}
+    {% if (message['role'] == 'user') != (loop.index0 % 2 == 0) %}
+        {{ raise_exception('roles must alternate, got ' + message.role) }}
+    {% endif %}
+    {% if loop.first and ns.system %}
+{{ turn('system', ns.system) }}
+    {%- endif %}
+{{ turn(message.role, message.content | trim) }}
+{%- endfor %}
+{% if add_generation_prompt and not quiet is defined %}
+[ASSISTANT]
+{%- endif %}"#;
+
+    #[test]
+    fn a_conversation_as_jinja2_writes_it() {
+        let config =
+            r#"{ "bos_token": { "content": "<s>", "special": true }, "eos_token": "</s>" }"#;
+        let folder = folder(&[
+            ("tokenizer_config.json", config),
+            ("chat_template.jinja", TEMPLATE),
+        ]);
+        let template = ChatTemplate::load(folder.path()).unwrap();
+        // By jinja2 3.1 with trim_blocks and lstrip_blocks.
+        let expected = "<s>[SYSTEM]Be brief.</s>\n[USER]1 < 2?</s>\n[ASSISTANT]Yes.</s>\n";
+        assert_eq!(template.render(&conversation(), false).unwrap(), expected);
+        let asked = template.render(&conversation()[..2], true).unwrap();
+        assert_eq!(
+            asked,
+            "<s>[SYSTEM]Be brief.</s>\n[USER]1 < 2?</s>\n[ASSISTANT]"
+        );
+        let quiet = template.clone().with("quiet", true);
+        let asked = quiet.render(&conversation()[1..2], true).unwrap();
+        assert_eq!(asked, "<s>[USER]1 < 2?</s>\n");
+        let refused = template.render(&conversation()[2..], false).unwrap_err();
+        assert!(
+            refused
+                .to_string()
+                .contains("roles must alternate, got assistant"),
+            "{refused}"
+        );
+    }
+
+    #[test]
+    fn the_template_is_found_where_it_is() {
+        let render = |files: &[(&str, &str)]| {
+            let folder = folder(files);
+            ChatTemplate::load(folder.path())?.render(&conversation()[1..2], false)
+        };
+        let one = r#"{ "chat_template": "one {{ messages|length }}" }"#;
+        assert_eq!(render(&[("tokenizer_config.json", one)]).unwrap(), "one 1");
+        let several = r#"{ "chat_template": [ { "name": "tool_use", "template": "no" },
+            { "name": "default", "template": "yes" } ] }"#;
+        assert_eq!(
+            render(&[("tokenizer_config.json", several)]).unwrap(),
+            "yes"
+        );
+        let error = |files: &[(&str, &str)]| render(files).unwrap_err().to_string();
+        assert!(error(&[]).contains("trained on conversations"));
+        let broken = error(&[("chat_template.jinja", "\n{% for %}")]);
+        assert!(broken.contains("line 2"), "{broken}");
+        assert!(error(&[("tokenizer_config.json", "{")]).contains("tokenizer_config.json"));
+    }
+}
