@@ -1,4 +1,5 @@
-//! Tensors for the benches: seeded, so that two runs measure the same numbers.
+//! What the measurements share: seeded tensors, so that two runs measure the same numbers, and the
+//! process' memory.
 //!
 //! ```
 //! let device = burn::tensor::Device::flex();
@@ -6,8 +7,12 @@
 //! assert_eq!(first, distily_benches::tensor([2, 3], &device).into_data());
 //! ```
 
+mod memory;
+
 use burn::tensor::{Device, Tensor, TensorData};
 use distily::core::Seed;
+
+pub use memory::memory;
 
 /// A tensor of numbers in [-1, 1).
 pub fn tensor<const D: usize>(shape: [usize; D], device: &Device) -> Tensor<D> {

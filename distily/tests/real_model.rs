@@ -10,11 +10,22 @@
 
 use burn::tensor::Device;
 use distily::core::{LanguageModel, Taps, TokenBatch};
-use distily::data::{TextTokenizer, TokenRows};
-use distily::eval::perplexity;
+use distily::data::{ChatTemplate, Message, TextTokenizer, TokenRows};
+use distily::eval::{GenerationConfig, generate, perplexity};
 use distily::models::Decoder;
 use safetensors::SafeTensors;
 use std::path::PathBuf;
+
+/// As in real_model.py.
+const PROMPTS: [&str; 3] = [
+    "The capital of France is",
+    "Once upon a time, in a village by the sea, there lived a clockmaker who",
+    "def fibonacci(n):\n    ",
+];
+const QUESTIONS: [&str; 2] = [
+    "Why is the sky blue?",
+    "Name three animals that lay eggs, and say one thing about each of them.",
+];
 
 fn path(variable: &str) -> PathBuf {
     std::env::var_os(variable)
@@ -70,4 +81,42 @@ fn logits_and_perplexity_are_those_of_transformers() {
         theirs.exp()
     );
     assert!((ours.perplexity() / theirs.exp() - 1.0).abs() < 5e-5);
+}
+
+#[test]
+#[ignore = "needs a model and a golden file"]
+fn greedy_texts_are_those_of_transformers() {
+    let golden = std::fs::read(path("DISTILY_GOLDEN")).unwrap();
+    let golden = SafeTensors::deserialize(&golden).unwrap();
+    let ids = |name: String| -> Vec<u32> {
+        let tensor = golden.tensor(&name).unwrap();
+        let words = tensor.data().as_chunks::<4>().0;
+        words.iter().map(|&word| u32::from_le_bytes(word)).collect()
+    };
+    let folder = path("DISTILY_MODEL");
+    let model = Decoder::load(&folder, &Device::flex()).unwrap();
+    let tokenizer = TextTokenizer::load(&folder.join("tokenizer.json")).unwrap();
+    let template = ChatTemplate::load(&folder).unwrap();
+    let asked = QUESTIONS.map(|question| {
+        template
+            .render(&[Message::new("user", question)], true)
+            .unwrap()
+    });
+    let texts: Vec<String> = PROMPTS
+        .map(str::to_owned)
+        .into_iter()
+        .chain(asked)
+        .collect();
+    let prompts = tokenizer.encode(&texts).unwrap();
+    let config = GenerationConfig::default();
+    // All in one batch of unequal lengths, and each alone.
+    let together = generate(&model, &tokenizer, &prompts, &config).unwrap();
+    for (i, prompt) in prompts.into_iter().enumerate() {
+        assert_eq!(prompt, ids(format!("prompt.{i}")), "prompt {i}");
+        let expected = ids(format!("greedy.{i}"));
+        assert_eq!(together[i].ids, expected, "prompt {i} among others");
+        let alone = generate(&model, &tokenizer, &[prompt], &config).unwrap();
+        assert_eq!(alone[0].ids, expected, "prompt {i} alone");
+        println!("64 tokens alike: {:?}", together[i].text);
+    }
 }
