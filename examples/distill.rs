@@ -11,7 +11,7 @@ use clap::Parser;
 use distily::core::{LanguageModel, LiveTeacher, Seed};
 use distily::data::{TextSource, TextTokenizer, TokenRows};
 use distily::models::{
-    Decoder, DecoderConfig, Inheritance, StoredAs, StudentConfig, find_model, freeze,
+    Decoder, DecoderConfig, Inheritance, Precision, StoredAs, StudentConfig, find_model, freeze,
 };
 use distily::objectives::ObjectiveConfig;
 use distily::{Trainer, TrainingConfig};
@@ -39,8 +39,11 @@ struct Arguments {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Config {
-    /// A Hugging Face folder, or the id of a model in the hub's cache.
+    /// A Hugging Face folder, or the id of a model on the hub.
     teacher: String,
+    /// What the teacher's weights are kept as.
+    #[serde(default)]
+    teacher_precision: Precision,
     /// Where the student goes.
     output: PathBuf,
     student: Student,
@@ -104,7 +107,7 @@ fn main() -> Result<()> {
     let device = device();
 
     let folder = find_model(arguments.teacher.as_deref().unwrap_or(&config.teacher))?;
-    let teacher = Decoder::load(&folder, &device)?;
+    let teacher = Decoder::load_frozen(&folder, config.teacher_precision, &device)?;
     let tokenizer = TextTokenizer::load(&folder.join("tokenizer.json"))?;
     tokenizer.check_vocabulary(teacher.shape().vocabulary)?;
 
@@ -181,4 +184,21 @@ fn size(folder: &Path) -> Result<u64> {
         }
     }
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_configurations_are_read() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs");
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let text = std::fs::read_to_string(&path).unwrap();
+            let config: Config = toml::from_str(&text)
+                .unwrap_or_else(|problem| panic!("{}: {problem}", path.display()));
+            config.objective.build().unwrap();
+        }
+    }
 }
