@@ -10,8 +10,9 @@ use burn::module::Module;
 use clap::Parser;
 use distily::core::{LanguageModel, LiveTeacher, Seed};
 use distily::data::{TextSource, TextTokenizer, TokenRows};
+use distily::hub::Hub;
 use distily::models::{
-    Decoder, DecoderConfig, Inheritance, Precision, StoredAs, StudentConfig, find_model, freeze,
+    Decoder, DecoderConfig, Inheritance, Precision, StoredAs, StudentConfig, freeze,
 };
 use distily::objectives::ObjectiveConfig;
 use distily::{Trainer, TrainingConfig};
@@ -106,7 +107,7 @@ fn main() -> Result<()> {
     let mut config: Config = toml::from_str(&text).context(file)?;
     let device = device();
 
-    let folder = find_model(arguments.teacher.as_deref().unwrap_or(&config.teacher))?;
+    let folder = Hub::from_env().model(arguments.teacher.as_deref().unwrap_or(&config.teacher))?;
     let teacher = Decoder::load_frozen(&folder, config.teacher_precision, &device)?;
     let tokenizer = TextTokenizer::load(&folder.join("tokenizer.json"))?;
     tokenizer.check_vocabulary(teacher.shape().vocabulary)?;

@@ -14,7 +14,8 @@ use clap::Parser;
 use distily::core::LanguageModel;
 use distily::data::{ChatTemplate, Message, TextTokenizer};
 use distily::eval::{Generation, GenerationConfig, generate};
-use distily::models::{Decoder, Precision, find_model};
+use distily::hub::Hub;
+use distily::models::{Decoder, Precision};
 use distily_examples::device;
 use std::io::Write;
 
@@ -69,7 +70,7 @@ fn precision(name: &str) -> Result<Precision, String> {
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
-    let folder = find_model(&arguments.model)?;
+    let folder = Hub::from_env().model(&arguments.model)?;
     let model = Decoder::load_frozen(&folder, arguments.precision, &device())?;
     let tokenizer = TextTokenizer::load(&folder.join("tokenizer.json"))?;
     tokenizer.check_vocabulary(model.shape().vocabulary)?;

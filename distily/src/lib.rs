@@ -40,6 +40,7 @@ pub use config::{OptimizerConfig, TrainingConfig};
 pub use distily_core as core;
 pub use distily_data as data;
 pub use distily_eval as eval;
+pub use distily_hub as hub;
 pub use distily_kernels as kernels;
 pub use distily_layermap as layermap;
 pub use distily_models as models;
