@@ -275,14 +275,14 @@ fn check_length(part: &'static str, got: usize, shape: [usize; 2]) -> Result<(),
     }
 }
 
-/// Positions count from 0 wherever the segment changes.
+/// Positions count from 0 wherever the segment changes; padding has none, and gets 0.
 fn positions_of_row(segments: &[u32]) -> Vec<u32> {
     let mut position = 0;
     let mut previous = None;
     segments
         .iter()
         .map(|&segment| {
-            position = if previous == Some(segment) {
+            position = if segment != 0 && previous == Some(segment) {
                 position + 1
             } else {
                 0

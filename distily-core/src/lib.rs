@@ -68,7 +68,6 @@
 //! ```
 
 mod batch;
-mod format;
 mod head;
 mod model;
 mod objective;
@@ -80,8 +79,7 @@ mod teacher;
 mod whole_file;
 
 pub use batch::{BatchError, TokenBatch};
-pub use distily_kernels::Segments;
-pub use format::in_format_of;
+pub use distily_kernels::{Segments, in_format_of};
 pub use head::{Head, HeadLayout};
 pub use model::{Cache, CachedLayer, CausalLm, ForwardError, LanguageModel};
 pub use objective::{Comparison, LossTerms, NamedLoss, Objective, ObjectiveError, Term};

@@ -45,6 +45,18 @@ pub enum ForwardError {
     /// The model keeps no keys and values.
     #[error("this model has no cached forward pass")]
     NotCached,
+    /// A batch begins again at positions that are cached.
+    #[error(
+        "row {row} continues at position {position}, but position {cached} of its document is cached: count on, with `TokenBatch::with_positions`"
+    )]
+    PositionsDoNotRise {
+        /// The row.
+        row: usize,
+        /// The position of its first new token.
+        position: u32,
+        /// The position of its last cached token.
+        cached: u32,
+    },
     /// A cache is continued by a batch with another number of rows.
     #[error("the cache holds {cached} rows, but the batch has {rows}")]
     OtherRows {
@@ -89,13 +101,41 @@ impl Cache {
     pub fn extend(&mut self, batch: &TokenBatch) -> Result<&TokenBatch, ForwardError> {
         let tokens = match &self.tokens {
             None => batch.clone(),
-            Some(cached) => cached.followed_by(batch).ok_or(ForwardError::OtherRows {
-                cached: cached.shape()[0],
-                rows: batch.shape()[0],
-            })?,
+            Some(cached) => {
+                let tokens = cached.followed_by(batch).ok_or(ForwardError::OtherRows {
+                    cached: cached.shape()[0],
+                    rows: batch.shape()[0],
+                })?;
+                check_positions(cached, batch)?;
+                tokens
+            }
         };
         Ok(self.tokens.insert(tokens))
     }
+}
+
+/// Whether the rows of `next` count on where `cached` stands.
+fn check_positions(cached: &TokenBatch, next: &TokenBatch) -> Result<(), ForwardError> {
+    fn ends<T: Copy>(cached: &[T], next: &[T], lengths: [usize; 2]) -> Vec<(T, T)> {
+        let last = cached
+            .chunks_exact(lengths[0])
+            .map(|row| row[lengths[0] - 1]);
+        last.zip(next.chunks_exact(lengths[1]).map(|row| row[0]))
+            .collect()
+    }
+    let lengths = [cached.shape()[1], next.shape()[1]];
+    let segments = ends(cached.segments().ids(), next.segments().ids(), lengths);
+    let positions = ends(cached.positions(), next.positions(), lengths);
+    for (row, (segment, position)) in segments.into_iter().zip(positions).enumerate() {
+        if segment.0 != 0 && segment.0 == segment.1 && position.1 <= position.0 {
+            return Err(ForwardError::PositionsDoNotRise {
+                row,
+                position: position.1,
+                cached: position.0,
+            });
+        }
+    }
+    Ok(())
 }
 
 /// A language model that reads tokens from left to right; object-safe.

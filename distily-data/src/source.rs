@@ -55,11 +55,12 @@ impl TextSource {
         let (train, held_out): (Vec<_>, Vec<_>) = match &self.held_out {
             Some(file) => {
                 let held_out = self.documents_of(file)?;
-                let known: std::collections::HashSet<&String> = held_out.iter().collect();
+                let known: std::collections::HashSet<&str> =
+                    held_out.iter().map(|text| text.trim()).collect();
                 let before = documents.len();
                 let train: Vec<String> = documents
                     .into_iter()
-                    .filter(|text| !known.contains(text))
+                    .filter(|text| !known.contains(text.trim()))
                     .collect();
                 if train.len() < before {
                     let dropped = before - train.len();
@@ -104,10 +105,20 @@ impl TextSource {
             file: file.to_owned(),
             source,
         })?;
-        let text = String::from_utf8(bytes).map_err(|error| DataError::NotUtf8 {
+        let mut text = String::from_utf8(bytes).map_err(|error| DataError::NotUtf8 {
             file: file.to_owned(),
             offset: error.utf8_error().valid_up_to(),
         })?;
+        // A separator is found, and a copy known for one, whatever ends the lines.
+        if text.contains('\r') {
+            text = text.replace("\r\n", "\n");
+        }
+        if let Some(separator) = &self.document_separator
+            && !separator.is_empty()
+            && !text.contains(separator.as_str())
+        {
+            tracing::warn!(file = %file.display(), ?separator, "the separator occurs nowhere: one document");
+        }
         let documents: Vec<String> = match self.document_separator.as_deref() {
             Some("") => {
                 return Err(DataError::Config {
@@ -134,9 +145,9 @@ impl TextSource {
     }
 }
 
-/// Where a text falls between 0 and 1, by its content alone.
+/// Where a text falls between 0 and 1, by its content alone, the space around it aside.
 fn share_of(text: &str) -> f64 {
-    let hash = blake3::hash(text.as_bytes());
+    let hash = blake3::hash(text.trim().as_bytes());
     let (first, _) = hash.as_bytes().split_first_chunk().expect("32 bytes");
     u64::from_le_bytes(*first) as f64 / u64::MAX as f64
 }

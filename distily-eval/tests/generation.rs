@@ -175,6 +175,17 @@ fn what_can_not_be_continued_is_an_error() {
             .unwrap_err()
             .to_string()
     };
+    // A row that fills the model up does not stop the others.
+    let full = generate(&model, &tokenizer(), &[vec![1; 30], vec![1]], &config).unwrap();
+    assert_eq!((full[0].ids.len(), full[1].ids.len()), (1, 29));
+    let mut broken = model.clone();
+    let bias = broken.norm.bias.take().unwrap();
+    broken.norm.bias = Some(bias.map(|bias| bias.mul_scalar(f32::NAN)));
+    let error_of = generate(&broken, &tokenizer(), &[vec![1]], &config).unwrap_err();
+    assert!(
+        matches!(error_of, GenerateError::NotFinite { row: 0 }),
+        "{error_of}"
+    );
     assert!(error(vec![1; 31]).contains("31 tokens"));
     assert!(error(vec![8]).contains("token id 8"));
 }

@@ -41,7 +41,10 @@ pub fn attach_gradient<const D: usize>(
 /// value + (s - s'), where s = Σ x · gradient and s' is s outside the graph: the value of `value`,
 /// the derivative of s.
 fn composed<const D: usize>(value: Tensor<1>, x: Tensor<D>, gradient: Tensor<D>) -> Tensor<1> {
-    let s = (x * Tensor::from_inner(gradient)).sum();
+    // Where nothing is asked of x it may be infinite, and 0 · inf is no number.
+    let unasked = gradient.clone().equal_scalar(0.0);
+    let gradient = Tensor::from_inner(gradient);
+    let s = (x.mask_fill(Tensor::from_inner(unasked), 0.0) * gradient).sum();
     value + (s.clone() - s.detach())
 }
 
@@ -49,6 +52,23 @@ fn composed<const D: usize>(value: Tensor<1>, x: Tensor<D>, gradient: Tensor<D>)
 mod tests {
     use super::*;
     use burn::tensor::Device;
+
+    #[test]
+    fn what_is_asked_nothing_may_be_infinite() {
+        let device = Device::flex().autodiff();
+        let x = Tensor::<1>::from_data([f32::NEG_INFINITY, 2.0], &device).require_grad();
+        for attach in [attach_gradient, composed] {
+            let value = Tensor::<1>::from_data([1.0], &device);
+            let known = Tensor::<1>::from_data([0.0, 20.0], &Device::flex());
+            let loss = attach(value, x.clone(), known);
+            assert_eq!(loss.clone().into_scalar::<f32>(), 1.0);
+            let gradient = x.grad(&loss.backward()).unwrap();
+            assert_eq!(
+                gradient.into_data().try_to_vec::<f32>().unwrap(),
+                [0.0, 20.0]
+            );
+        }
+    }
 
     #[test]
     fn both_forms_add_to_the_graph_of_the_value() {

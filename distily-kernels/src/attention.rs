@@ -1,4 +1,4 @@
-use crate::Segments;
+use crate::{Segments, in_format_of};
 use burn::tensor::Tensor;
 use burn::tensor::activation::softmax;
 
@@ -24,6 +24,7 @@ pub fn causal_attention(
 ) -> Tensor<4> {
     check(&query, &key, segments);
     assert_eq!(key.dims(), value.dims(), "keys and values differ in shape");
+    let (key, value) = (in_format_of(key, &query), in_format_of(value, &query));
     #[cfg(feature = "flex")]
     if crate::native::serves(&query) {
         return crate::native::causal_attention(query, key, value, segments, scale);

@@ -1,4 +1,4 @@
-use crate::ValueAndGradient;
+use crate::{ValueAndGradient, in_format_of};
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{Int, Tensor};
 
@@ -17,8 +17,11 @@ pub fn cross_entropy(
     targets: Tensor<1, Int>,
     weights: Tensor<1>,
 ) -> ValueAndGradient {
+    let [tokens, _] = logits.dims();
+    assert_eq!(targets.dims()[0], tokens, "one target a token");
+    assert_eq!(weights.dims()[0], tokens, "one weight a token");
     let logits = logits.without_autodiff();
-    let weights = weights.without_autodiff();
+    let weights = in_format_of(weights.without_autodiff(), &logits);
     #[cfg(feature = "flex")]
     if crate::native::serves(&logits) {
         return crate::native::cross_entropy(logits, targets, weights);

@@ -1,4 +1,4 @@
-use crate::ValueAndGradient;
+use crate::{ValueAndGradient, in_format_of};
 use burn::tensor::Tensor;
 use burn::tensor::activation::log_softmax;
 
@@ -8,7 +8,7 @@ use burn::tensor::activation::log_softmax;
 ///
 /// Shapes: `student` and `teacher` `[tokens, vocabulary]`, `weights` `[tokens]`. A token of weight
 /// 0 contributes nothing, whatever its logits are. A teacher's logit of -inf is a probability of 0.
-/// f32 on a CPU takes the native form; other types are computed in their own precision.
+/// f32 on a CPU takes the native form; everything is computed in the student's type.
 ///
 /// # Panics
 ///
@@ -19,9 +19,11 @@ pub fn forward_kl(
     weights: Tensor<1>,
     temperature: f64,
 ) -> ValueAndGradient {
-    let (student, teacher) = (student.without_autodiff(), teacher.without_autodiff());
-    let weights = weights.without_autodiff();
     assert_eq!(student.dims(), teacher.dims(), "the logits' shapes differ");
+    assert_eq!(weights.dims()[0], student.dims()[0], "one weight a token");
+    let student = student.without_autodiff();
+    let teacher = in_format_of(teacher.without_autodiff(), &student);
+    let weights = in_format_of(weights.without_autodiff(), &student);
     #[cfg(feature = "flex")]
     if crate::native::serves(&student) {
         return crate::native::forward_kl(student, teacher, weights, temperature);

@@ -1,3 +1,4 @@
+use crate::in_format_of;
 use burn::tensor::Tensor;
 
 /// Layer norm over the last axis: (x - mean(x)) / sqrt(variance(x) + epsilon) · weight + bias (Ba et
@@ -17,6 +18,7 @@ pub fn layer_norm<const D: usize>(
     let width = x.dims()[D - 1];
     assert_eq!(width, weight.dims()[0], "the width of the weight differs");
     assert_eq!(width, bias.dims()[0], "the width of the bias differs");
+    let (weight, bias) = (in_format_of(weight, &x), in_format_of(bias, &x));
     #[cfg(feature = "flex")]
     if crate::native::serves(&x) {
         return crate::native::layer_norm(x, weight, bias, epsilon);

@@ -22,6 +22,7 @@
 mod attach_gradient;
 mod attention;
 mod cross_entropy;
+mod format;
 mod forward_kl;
 mod gelu;
 mod layer_norm;
@@ -39,6 +40,7 @@ mod native;
 pub use attach_gradient::attach_gradient;
 pub use attention::{attention_weights, causal_attention, weighted_values};
 pub use cross_entropy::cross_entropy;
+pub use format::in_format_of;
 pub use forward_kl::forward_kl;
 pub use gelu::gelu_tanh;
 pub use layer_norm::layer_norm;

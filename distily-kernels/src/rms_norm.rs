@@ -1,3 +1,4 @@
+use crate::in_format_of;
 use burn::tensor::Tensor;
 
 /// Root-mean-square norm over the last axis: x / sqrt(mean(x²) + epsilon) · weight (Zhang and
@@ -10,6 +11,7 @@ use burn::tensor::Tensor;
 /// If `weight` is not as wide as the last axis of `x`.
 pub fn rms_norm<const D: usize>(x: Tensor<D>, weight: Tensor<1>, epsilon: f64) -> Tensor<D> {
     assert_eq!(x.dims()[D - 1], weight.dims()[0], "the widths differ");
+    let weight = in_format_of(weight, &x);
     #[cfg(feature = "flex")]
     if crate::native::serves(&x) {
         return crate::native::rms_norm(x, weight, epsilon);

@@ -1,3 +1,4 @@
+use crate::in_format_of;
 use burn::tensor::Tensor;
 
 /// Rotary position embedding: of the first 2n elements of a head, each pair (x_i, x_{i + n}) is
@@ -12,8 +13,15 @@ use burn::tensor::Tensor;
 ///
 /// If the shapes do not fit.
 pub fn rotary(x: Tensor<4>, cos: Tensor<3>, sin: Tensor<3>) -> Tensor<4> {
-    let [_, _, _, width] = x.dims();
-    assert!(2 * cos.dims()[2] <= width, "the angles do not fit the head");
+    let [batch, seq, _, width] = x.dims();
+    let [rows, tokens, half] = cos.dims();
+    assert_eq!(cos.dims(), sin.dims(), "cos and sin differ");
+    assert!(2 * half <= width, "the angles do not fit the head");
+    assert!(
+        tokens == seq && (rows == 1 || rows == batch),
+        "the angles do not fit the tokens"
+    );
+    let (cos, sin) = (in_format_of(cos, &x), in_format_of(sin, &x));
     #[cfg(feature = "flex")]
     if crate::native::serves(&x) {
         return crate::native::rotary(x, cos, sin);

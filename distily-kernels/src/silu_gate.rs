@@ -1,3 +1,4 @@
+use crate::in_format_of;
 use burn::tensor::Tensor;
 use burn::tensor::activation::silu;
 
@@ -11,6 +12,7 @@ use burn::tensor::activation::silu;
 /// If the shapes differ.
 pub fn silu_gate<const D: usize>(gate: Tensor<D>, up: Tensor<D>) -> Tensor<D> {
     assert_eq!(gate.dims(), up.dims(), "the shapes of gate and up differ");
+    let up = in_format_of(up, &gate);
     #[cfg(feature = "flex")]
     if crate::native::serves(&gate) {
         return crate::native::silu_gate(gate, up);

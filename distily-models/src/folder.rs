@@ -2,7 +2,7 @@
 
 use crate::checkpoint::Checkpoint;
 use crate::fill::{Parameter, collect, fill, transpose};
-use crate::hugging_face::{Place, is_known_buffer, place, read_config, write_config};
+use crate::hugging_face::{Place, is_known_buffer, place, read_config, read_ends, write_config};
 use crate::{Decoder, DecoderConfig, ModelError, Precision, StoredAs};
 use burn::tensor::{Device, TensorData};
 use distily_core::write_whole;
@@ -13,13 +13,20 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 impl DecoderConfig {
-    /// Reads the `config.json` of a Hugging Face folder.
+    /// Reads the `config.json` of a Hugging Face folder, and what its `generation_config.json` adds
+    /// to the tokens that end a text.
     ///
     /// # Errors
     ///
     /// [`ModelError`], naming the file and the field.
     pub fn load(folder: &Path) -> Result<Self, ModelError> {
-        read_config(&folder.join("config.json"))
+        let mut config = read_config(&folder.join("config.json"))?;
+        for id in read_ends(&folder.join("generation_config.json"))? {
+            if !config.end_of_text.contains(&id) {
+                config.end_of_text.push(id);
+            }
+        }
+        Ok(config)
     }
 }
 

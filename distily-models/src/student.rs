@@ -3,7 +3,7 @@ use crate::{Activation, Architecture, Decoder, DecoderConfig, ModelError, Precis
 use burn::tensor::{Device, TensorData};
 use distily_core::{LanguageModel, Seed};
 use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// A student's shape, as changes to its teacher's; what is not said stays as it is there.
 ///
@@ -44,11 +44,17 @@ impl StudentConfig {
     /// [`ModelError::Config`] for a field that is out of range.
     pub fn of(&self, teacher: &DecoderConfig) -> Result<DecoderConfig, ModelError> {
         const ORIGIN: &str = "the student";
+        teacher.check("the teacher")?;
         let mut config = match self.architecture {
             Some(other) if other != teacher.architecture => translated(teacher, other),
             _ => teacher.clone(),
         };
         config.layers = self.layers.unwrap_or(teacher.layers);
+        if let Some(window) = &mut config.sliding_window {
+            // The same share of the layers slides.
+            let first = window.first_layer * config.layers;
+            window.first_layer = first.div_ceil(teacher.layers);
+        }
         config.width = self.width.unwrap_or(teacher.width);
         config.feed_forward_width = self
             .feed_forward_width
@@ -67,7 +73,8 @@ impl StudentConfig {
             config.head_width = config.width / heads;
             // As many query heads for each key head as the teacher has, where that works out.
             let group = teacher.heads / teacher.kv_heads;
-            config.kv_heads = if heads.is_multiple_of(group) {
+            let grouped = config.architecture != Architecture::Gpt2;
+            config.kv_heads = if grouped && heads.is_multiple_of(group) {
                 heads / group
             } else {
                 heads
@@ -90,30 +97,42 @@ impl StudentConfig {
     }
 }
 
-/// A model of an architecture with the sizes of another.
+/// A model of an architecture with the sizes of another, and those of its parts that it can have.
 fn translated(config: &DecoderConfig, architecture: Architecture) -> DecoderConfig {
-    let mut translated = DecoderConfig {
+    let gpt2 = architecture == Architecture::Gpt2;
+    let mut rope = config.rope.clone();
+    if architecture != Architecture::Phi3 {
+        rope.turning_share = 1.0;
+    }
+    let window = config.sliding_window.filter(|window| {
+        architecture.may_slide() && (window.first_layer == 0 || architecture.may_slide_partly())
+    });
+    DecoderConfig {
         vocabulary: config.vocabulary,
         width: config.width,
         layers: config.layers,
         heads: config.heads,
-        kv_heads: config.kv_heads,
-        head_width: config.head_width,
+        kv_heads: if gpt2 { config.heads } else { config.kv_heads },
+        head_width: if gpt2 {
+            config.width / config.heads
+        } else {
+            config.head_width
+        },
         feed_forward_width: config.feed_forward_width,
         positions: config.positions,
         norm_epsilon: config.norm_epsilon,
+        rope,
+        sliding_window: window,
         tied_head: config.tied_head,
+        attention_bias: config.has_qkv_bias() && architecture.may_have_attention_bias(),
+        feed_forward_bias: config.has_feed_forward_bias()
+            && architecture.may_have_feed_forward_bias(),
         initializer_range: config.initializer_range,
         begin_of_text: config.begin_of_text,
         end_of_text: config.end_of_text.clone(),
         padding: config.padding,
         ..DecoderConfig::of(architecture)
-    };
-    if architecture == Architecture::Gpt2 {
-        translated.kv_heads = config.heads;
-        translated.head_width = config.width / config.heads;
     }
-    translated
 }
 
 /// What a student takes over from its teacher instead of starting at random.
@@ -197,10 +216,18 @@ impl Decoder {
         })
         .into_iter()
         .collect();
+        let sources: HashSet<String> = random
+            .keys()
+            .filter_map(|path| inheritance.source(path))
+            .collect();
+        check_blocks(config, teacher, inheritance, &sources)?;
+        // Only what is taken over is looked at: a teacher may be larger than memory allows twice.
         let theirs: HashMap<String, TensorData> = collect(teacher, |parameter, value| {
-            (parameter.path.to_owned(), value())
+            let taken = sources.contains(parameter.path);
+            taken.then(|| (parameter.path.to_owned(), value()))
         })
         .into_iter()
+        .flatten()
         .collect();
         fill(
             student,
@@ -208,15 +235,17 @@ impl Decoder {
             Precision::F32,
             |parameter: &Parameter<'_>| {
                 let own = &random[parameter.path];
-                let source = inheritance.source(parameter.path);
-                let Some(source) = source.filter(|source| {
-                    source != "embed_positions.weight" || theirs.contains_key(source)
-                }) else {
+                let Some(source) = inheritance.source(parameter.path) else {
                     return Ok(own.clone());
                 };
-                let value = theirs.get(&source).ok_or_else(|| {
-                    error(parameter.path, format!("the teacher has no `{source}`"))
-                })?;
+                let Some(value) = theirs.get(&source) else {
+                    // A bias of 0 is none, and positions that nobody learned can't be taken over.
+                    if source.ends_with("bias") || source == "embed_positions.weight" {
+                        return Ok(own.clone());
+                    }
+                    let problem = format!("the teacher has no `{source}`");
+                    return Err(error(parameter.path, problem));
+                };
                 let vocabulary =
                     ["embed_tokens.weight", "lm_head.weight"].contains(&parameter.path);
                 let taken = match value.shape() == own.shape() {
@@ -235,6 +264,52 @@ impl Decoder {
             },
         )
     }
+}
+
+/// Whether blocks that are taken over compute in the student what they did in the teacher: nothing
+/// of them is left behind, and positions and windows are the same.
+fn check_blocks(
+    config: &DecoderConfig,
+    teacher: &Decoder,
+    inheritance: &Inheritance,
+    sources: &HashSet<String>,
+) -> Result<(), ModelError> {
+    let theirs = teacher.config();
+    let error = |part: String, problem: String| Err(ModelError::Inherit { part, problem });
+    for (layer, &block) in inheritance.blocks.iter().enumerate() {
+        let prefix = format!("layers.{block}.");
+        let left = collect(teacher, |parameter, _| {
+            let path = parameter.path;
+            (path.starts_with(&prefix) && !sources.contains(path)).then(|| path.to_owned())
+        });
+        if let Some(path) = left.into_iter().flatten().next() {
+            let problem = format!(
+                "a {} has no place for it: inherit no blocks, or keep the architecture",
+                config.architecture.model_type()
+            );
+            return error(format!("block {block} without `{path}`"), problem);
+        }
+        let window = |config: &DecoderConfig, layer| {
+            let window = config.sliding_window;
+            let slides = window.filter(|window| layer >= window.first_layer);
+            slides.map(|window| window.tokens)
+        };
+        let (ours, before) = (window(config, layer), window(theirs, block));
+        if ours != before {
+            let problem = format!(
+                "the student's layer {layer} has the sliding window {ours:?}, and the teacher's block {before:?}: make them one"
+            );
+            return error(format!("block {block}"), problem);
+        }
+    }
+    let learned = |config: &DecoderConfig| config.architecture.learns_positions();
+    let same =
+        learned(config) == learned(theirs) && (learned(config) || config.rope == theirs.rope);
+    if !inheritance.blocks.is_empty() && !same {
+        let problem = "positions enter the student otherwise than the teacher: keep the architecture and its rotary settings, or inherit no blocks";
+        return error("blocks".to_owned(), problem.to_owned());
+    }
+    Ok(())
 }
 
 /// `value` with the rows (of an embedding) or the columns (of an untied head) of a padded vocabulary

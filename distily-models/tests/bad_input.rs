@@ -227,6 +227,86 @@ fn a_student_that_can_not_be() {
 }
 
 #[test]
+fn blocks_keep_what_they_need_in_another_architecture() {
+    use distily_models::Architecture::{Gpt2, Llama, Mistral, Phi3, Qwen2, Qwen3};
+    let device = Device::flex();
+    let blocks = Inheritance::with_blocks([0, 1]);
+    let of = |teacher: &DecoderConfig, architecture| {
+        let teacher = Decoder::random(teacher, Seed(1), &device).unwrap();
+        let config = StudentConfig {
+            architecture: Some(architecture),
+            ..StudentConfig::default()
+        };
+        let config = config.of(teacher.config()).unwrap();
+        let student = Decoder::student(&config, &teacher, &blocks, Seed(2), &device)?;
+        let batch = TokenBatch::new((0..12).map(|id| id % 9).collect(), [1, 12]).unwrap();
+        let logits = |model: &Decoder| model.forward(&batch, &Taps::logits()).unwrap().logits;
+        let difference = logits(&student).unwrap() - logits(&teacher).unwrap();
+        Ok::<_, ModelError>(difference.abs().max().into_scalar::<f32>())
+    };
+    let base = |architecture| DecoderConfig {
+        architecture,
+        rope: distily_models::Rope {
+            theta: 500.0,
+            ..Default::default()
+        },
+        initializer_range: 0.3,
+        ..small()
+    };
+    for (teacher, student) in [
+        (Llama, Mistral),
+        (Llama, Phi3),
+        (Qwen2, Llama),
+        (Mistral, Qwen2),
+    ] {
+        let difference = of(&base(teacher), student).unwrap();
+        assert!(
+            difference < 1e-5,
+            "{teacher:?} to {student:?}: {difference}"
+        );
+    }
+    let error = of(&base(Qwen3), Llama).unwrap_err().to_string();
+    assert_names(&error, &["q_norm", "llama has no place"]);
+    let sliding = DecoderConfig {
+        sliding_window: Some(distily_models::SlidingWindow {
+            tokens: 4,
+            first_layer: 0,
+        }),
+        ..base(Mistral)
+    };
+    assert!(of(&sliding, Phi3).unwrap() < 1e-5);
+    let error = of(&sliding, Llama).unwrap_err().to_string();
+    assert_names(&error, &["block 0", "Some(4)"]);
+    let error = of(&base(Llama), Gpt2).unwrap_err().to_string();
+    assert_names(&error, &["gate_proj"]);
+}
+
+#[test]
+fn a_gpt2_of_a_grouped_teacher_has_a_key_head_for_each() {
+    let teacher = DecoderConfig {
+        heads: 4,
+        kv_heads: 2,
+        head_width: 4,
+        ..small()
+    };
+    let narrow = StudentConfig {
+        architecture: Some(distily_models::Architecture::Gpt2),
+        width: Some(8),
+        ..StudentConfig::default()
+    };
+    let config = narrow.of(&teacher).unwrap();
+    assert_eq!((config.heads, config.kv_heads), (2, 2));
+    let broken = DecoderConfig {
+        kv_heads: 0,
+        ..teacher
+    };
+    assert_names(
+        &narrow.of(&broken).unwrap_err().to_string(),
+        &["the teacher", "got 0"],
+    );
+}
+
+#[test]
 fn a_padded_vocabulary_keeps_the_teachers_rows() {
     let device = Device::flex();
     for tied_head in [true, false] {

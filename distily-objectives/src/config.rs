@@ -100,8 +100,8 @@ impl TermConfig {
                 expected,
             })
         };
-        if !self.weight.is_finite() {
-            return out_of_range("weight", self.weight, "a finite number");
+        if !(self.weight >= 0.0 && self.weight.is_finite()) {
+            return out_of_range("weight", self.weight, "0 or more");
         }
         let temperature = self.temperature.unwrap_or(1.0);
         if !(temperature > 0.0 && temperature.is_finite()) {

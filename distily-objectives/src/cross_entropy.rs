@@ -33,7 +33,7 @@ impl Term for CrossEntropy {
     }
 
     fn taps(&self, _: &ModelShape, _: &ModelShape) -> Result<(Taps, Taps), ObjectiveError> {
-        Ok((Taps::none(), Taps::none()))
+        Ok((Taps::logits(), Taps::none()))
     }
 
     fn value(&self, comparison: &Comparison<'_>) -> Result<Tensor<1>, ObjectiveError> {

@@ -39,8 +39,13 @@ impl Term for ForwardKl {
         self.weight
     }
 
-    fn taps(&self, _: &ModelShape, _: &ModelShape) -> Result<(Taps, Taps), ObjectiveError> {
-        Ok((Taps::none(), Taps::none()))
+    fn taps(
+        &self,
+        student: &ModelShape,
+        teacher: &ModelShape,
+    ) -> Result<(Taps, Taps), ObjectiveError> {
+        logits::check_vocabularies(self.name(), student, teacher)?;
+        Ok((Taps::logits(), Taps::none()))
     }
 
     fn value(&self, comparison: &Comparison<'_>) -> Result<Tensor<1>, ObjectiveError> {

@@ -15,8 +15,8 @@ pub(crate) fn clip_by_global_norm<M: Module>(
     };
     module.visit(&mut squares);
     let norm = squares.sum.sqrt();
-    // `norm <= largest` is false for NaN, which scaling can't mend: the loss is checked instead.
-    if norm <= largest || norm.is_nan() {
+    // A norm that is no number can't be scaled; the caller looks at it.
+    if norm <= largest || !norm.is_finite() {
         return (gradients, norm);
     }
     let mut scale = Scale {
@@ -36,7 +36,12 @@ struct Squares<'a> {
 impl ModuleVisitor for Squares<'_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         if let Some(gradient) = self.gradients.get::<D>(param.id) {
-            self.sum += f64::from(gradient.square().sum().into_scalar::<f32>());
+            let largest = f64::from(gradient.clone().abs().max().into_scalar::<f32>());
+            // Relative to the largest, so that no square leaves the range of f32.
+            if largest > 0.0 {
+                let relative = gradient.div_scalar(largest).square().sum();
+                self.sum += largest * largest * f64::from(relative.into_scalar::<f32>());
+            }
         }
     }
 }

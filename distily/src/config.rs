@@ -214,8 +214,8 @@ impl TrainingConfig {
         within(
             "final_learning_rate",
             end,
-            end >= 0.0 && end.is_finite(),
-            "0 or more",
+            (0.0..=self.learning_rate).contains(&end),
+            "0 or more, and at most `learning_rate`",
         )?;
         within(
             "warmup",
@@ -251,6 +251,19 @@ mod tests {
         let error = config.check().unwrap_err().to_string();
         assert_eq!(error, "`warmup`: got 1.5, expected 0 to 1");
         assert!(TrainingConfig::default().check().is_ok());
+    }
+
+    #[test]
+    fn the_rate_never_rises_to_its_end() {
+        let config = TrainingConfig {
+            learning_rate: 1e-5,
+            ..TrainingConfig::default()
+        };
+        let error = config.check().unwrap_err().to_string();
+        assert!(
+            error.starts_with("`final_learning_rate`: got 0.00002"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -29,6 +29,16 @@ pub enum TrainError {
         /// The loss.
         loss: f64,
     },
+    /// The gradient is not a number.
+    #[error(
+        "the gradient's norm is {norm} at step {step}, with a finite loss: lower `learning_rate`, or look for a loss that overflows"
+    )]
+    GradientDiverged {
+        /// The step, from 1.
+        step: usize,
+        /// The global norm.
+        norm: f64,
+    },
     /// No prediction is scored in a step's batches.
     #[error("no prediction is scored in the batches of step {step}: is every token masked?")]
     NothingScored {

@@ -157,6 +157,12 @@ impl<S: CausalLm, O: Objective> Trainer<S, O> {
         let learning_rate = self.config.learning_rate().at(self.step);
         let (gradients, gradient_norm) =
             clip_by_global_norm(self.trainee(), gradients.grads(), self.config.clip);
+        if !gradient_norm.is_finite() {
+            return Err(TrainError::GradientDiverged {
+                step,
+                norm: gradient_norm,
+            });
+        }
         let trainee = self.trainee.take().expect(STEPPING);
         self.trainee = Some(self.optimizer.0.step(learning_rate, trainee, gradients));
         self.step = step;

@@ -106,6 +106,12 @@ pub enum GenerateError {
     /// No prompt.
     #[error("the prompts: {0}")]
     Prompts(#[from] BatchError),
+    /// A model whose logits are no numbers.
+    #[error("the model's logits for row {row} are no numbers: did its training diverge?")]
+    NotFinite {
+        /// Which prompt, from 0.
+        row: usize,
+    },
     /// The model could not run.
     #[error(transparent)]
     Forward(#[from] ForwardError),

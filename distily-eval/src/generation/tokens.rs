@@ -97,7 +97,7 @@ impl<'a> Generation<'a> {
     ///
     /// # Errors
     ///
-    /// [`GenerateError::Forward`].
+    /// [`GenerateError::Forward`], [`GenerateError::NotFinite`].
     pub fn step(&mut self) -> Result<bool, GenerateError> {
         if self.rows.iter().all(|row| row.finish.is_some()) {
             return Ok(false);
@@ -105,9 +105,14 @@ impl<'a> Generation<'a> {
         let logits = self.logits()?;
         let positions = self.model.shape().positions;
         let vocabulary = logits.len() / self.rows.len();
-        for (row, logits) in self.rows.iter_mut().zip(logits.chunks_exact(vocabulary)) {
+        let rows = self.rows.iter_mut().zip(logits.chunks_exact(vocabulary));
+        for (at, (row, logits)) in rows.enumerate() {
             if row.finish.is_some() {
                 continue;
+            }
+            let highest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            if !highest.is_finite() || logits.iter().any(|logit| logit.is_nan()) {
+                return Err(GenerateError::NotFinite { row: at });
             }
             let id = self.sampler.sample(logits, &row.ids, &mut row.generator);
             if self.config.end_of_text.contains(&id) {
@@ -122,7 +127,10 @@ impl<'a> Generation<'a> {
         }
         // Rows that have ended go on as padding, which nobody sees.
         let last = |row: &Row| row.ids[row.ids.len() - 1];
-        let position = |row: &Row| (row.ids.len() - 1) as u32;
+        let position = |row: &Row| match row.finish {
+            None => (row.ids.len() - 1) as u32,
+            Some(_) => 0,
+        };
         self.next = TokenBatch::packed(
             self.rows.iter().map(last).collect(),
             self.rows

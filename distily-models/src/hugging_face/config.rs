@@ -3,7 +3,7 @@
 use super::fields::Fields;
 use super::rope::{read_rope, write_scaling};
 use crate::config::not_a_divisor;
-use crate::{Architecture, DecoderConfig, ModelError, SlidingWindow, StoredAs};
+use crate::{Architecture, DecoderConfig, ModelError, RopeScaling, SlidingWindow, StoredAs};
 use serde_json::{Map, Value, json};
 use std::path::Path;
 
@@ -140,14 +140,7 @@ fn parse(mut fields: Fields<'_>) -> Result<DecoderConfig, ModelError> {
         feed_forward_bias: fields.or("mlp_bias", false)?,
         initializer_range: fields.or("initializer_range", 0.02)?,
         begin_of_text: fields.optional("bos_token_id")?,
-        end_of_text: match fields.optional::<Value>("eos_token_id")? {
-            None => Vec::new(),
-            Some(Value::Array(ids)) => ids
-                .into_iter()
-                .map(|id| token(&fields, id))
-                .collect::<Result<_, _>>()?,
-            Some(id) => vec![token(&fields, id)?],
-        },
+        end_of_text: ends(&mut fields)?,
         padding: fields.optional("pad_token_id")?,
     };
     fields.finish(IRRELEVANT)?;
@@ -180,8 +173,32 @@ impl Defaults {
     }
 }
 
-fn token(fields: &Fields<'_>, id: Value) -> Result<u32, ModelError> {
-    serde_json::from_value(id).map_err(|problem| fields.error("eos_token_id", problem))
+/// `eos_token_id`: none, one or several.
+fn ends(fields: &mut Fields<'_>) -> Result<Vec<u32>, ModelError> {
+    let token = |fields: &Fields<'_>, id: Value| {
+        serde_json::from_value(id).map_err(|problem| fields.error("eos_token_id", problem))
+    };
+    match fields.optional::<Value>("eos_token_id")? {
+        None => Ok(Vec::new()),
+        Some(Value::Array(ids)) => ids.into_iter().map(|id| token(fields, id)).collect(),
+        Some(id) => Ok(vec![token(fields, id)?]),
+    }
+}
+
+/// The tokens that end a text by a `generation_config.json`; none, if there is no such file. What else
+/// it says is how its publisher would sample.
+pub(crate) fn read_ends(path: &Path) -> Result<Vec<u32>, ModelError> {
+    let text = match std::fs::read(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(ModelError::io(path)(error)),
+    };
+    let rest = serde_json::from_slice(&text).map_err(|problem| ModelError::file(path, problem))?;
+    ends(&mut Fields {
+        origin: &path.display().to_string(),
+        prefix: "",
+        rest,
+    })
 }
 
 /// `sliding_window`, and where it begins: Qwen's `use_sliding_window` and `max_window_layers`, or
@@ -256,19 +273,18 @@ pub(crate) fn write_config(config: &DecoderConfig, stored_as: StoredAs) -> Value
         put("num_key_value_heads", json!(config.kv_heads));
         put("head_dim", json!(config.head_width));
         put("rope_theta", json!(config.rope.theta));
-        put("rope_scaling", write_scaling(&config.rope));
+        let scaling = write_scaling(&config.rope, config.positions);
+        put("rope_scaling", scaling);
+        if let Some(RopeScaling::LongRope {
+            original_positions: original,
+            ..
+        }) = config.rope.scaling
+        {
+            put("original_max_position_embeddings", json!(original));
+        }
     }
     if architecture == Architecture::Phi3 {
         put("partial_rotary_factor", json!(config.rope.turning_share));
-        if let Some(crate::RopeScaling::LongRope {
-            original_positions, ..
-        }) = config.rope.scaling
-        {
-            put(
-                "original_max_position_embeddings",
-                json!(original_positions),
-            );
-        }
     }
     if architecture.may_slide() {
         let window = config.sliding_window;

@@ -5,5 +5,5 @@ mod fields;
 mod names;
 mod rope;
 
-pub(crate) use config::{read_config, write_config};
+pub(crate) use config::{read_config, read_ends, write_config};
 pub(crate) use names::{Place, is_known_buffer, place};

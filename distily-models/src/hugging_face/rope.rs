@@ -59,11 +59,7 @@ pub(super) fn read_rope(
                 Some(factor) => factor,
                 None => positions as f64 / original_positions as f64,
             };
-            let paper = if growth <= 1.0 {
-                1.0
-            } else {
-                (1.0 + growth.ln() / (original_positions as f64).ln()).sqrt()
-            };
+            let paper = attention_factor(growth, original_positions);
             Some(RopeScaling::LongRope {
                 short_factors: scaling.required("short_factor")?,
                 long_factors: scaling.required("long_factor")?,
@@ -86,8 +82,17 @@ pub(super) fn read_rope(
     })
 }
 
-/// `rope_scaling`, or null without one.
-pub(super) fn write_scaling(rope: &Rope) -> Value {
+/// LongRoPE's factor on queries and keys for a context that grew (Ding et al., 2402.13753).
+fn attention_factor(growth: f64, original_positions: usize) -> f64 {
+    if growth <= 1.0 {
+        1.0
+    } else {
+        (1.0 + growth.ln() / (original_positions as f64).ln()).sqrt()
+    }
+}
+
+/// `rope_scaling`, or null without one, of a model with so many positions.
+pub(super) fn write_scaling(rope: &Rope, positions: usize) -> Value {
     match &rope.scaling {
         None => Value::Null,
         Some(RopeScaling::Linear { factor }) => json!({ "rope_type": "linear", "factor": factor }),
@@ -107,13 +112,20 @@ pub(super) fn write_scaling(rope: &Rope) -> Value {
             short_factors,
             long_factors,
             original_positions,
-            attention_factor,
-        }) => json!({
-            "rope_type": "longrope",
-            "short_factor": short_factors,
-            "long_factor": long_factors,
-            "original_max_position_embeddings": original_positions,
-            "attention_factor": attention_factor,
-        }),
+            attention_factor: factor,
+        }) => {
+            // transformers 4 refuses a Phi-3 with more than these three; the original context stands
+            // outside.
+            let mut scaling = json!({
+                "type": "longrope",
+                "short_factor": short_factors,
+                "long_factor": long_factors,
+            });
+            let growth = positions as f64 / *original_positions as f64;
+            if *factor != attention_factor(growth, *original_positions) {
+                scaling["attention_factor"] = json!(factor);
+            }
+            scaling
+        }
     }
 }
