@@ -60,9 +60,9 @@ struct Config {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Student {
-    /// A model folder to start from.
-    folder: Option<PathBuf>,
-    /// A folder with a `config.json` to start from at random.
+    /// A model to go on from: a folder or a hub id.
+    model: Option<String>,
+    /// A folder with the `config.json` of a student; weights that it does not inherit are random.
     config: Option<PathBuf>,
     /// Changes to the teacher's configuration, where neither is said.
     #[serde(default)]
@@ -74,6 +74,23 @@ struct Student {
     freeze: Vec<String>,
     #[serde(default)]
     stored_as: StoredAs,
+}
+
+impl Student {
+    /// Whether it says one thing about where the student comes from.
+    fn check(&self) -> Result<()> {
+        let shaped = self.shape != StudentConfig::default();
+        let inherits = self.inherit != Inheritance::default();
+        anyhow::ensure!(
+            self.model.is_none() || !(self.config.is_some() || shaped || inherits),
+            "`student.model` is a whole model: say neither `config`, `shape` nor `inherit` beside it"
+        );
+        anyhow::ensure!(
+            self.config.is_none() || !shaped,
+            "`student.config` is a whole shape: say no `shape` beside it"
+        );
+        Ok(())
+    }
 }
 
 #[derive(Deserialize)]
@@ -105,6 +122,12 @@ fn main() -> Result<()> {
     let file = arguments.config.display().to_string();
     let text = std::fs::read_to_string(&arguments.config).context(file.clone())?;
     let mut config: Config = toml::from_str(&text).context(file)?;
+    // Whatever can be wrong is looked at before hours are spent.
+    let objective = config.objective.build()?;
+    config.training.check()?;
+    config.student.check()?;
+    std::fs::create_dir_all(&config.output)
+        .with_context(|| format!("the output {}", config.output.display()))?;
     let device = device();
 
     let folder = Hub::from_env().model(arguments.teacher.as_deref().unwrap_or(&config.teacher))?;
@@ -127,8 +150,8 @@ fn main() -> Result<()> {
     let seed = Seed(config.training.seed);
     let student = &config.student;
     let autodiff = device.clone().autodiff();
-    let model = match (&student.folder, &student.config) {
-        (Some(folder), _) => Decoder::load(folder, &autodiff)?,
+    let model = match (&student.model, &student.config) {
+        (Some(name), _) => Decoder::load(&Hub::from_env().model(name)?, &autodiff)?,
         (None, from) => {
             let shape = match from {
                 Some(folder) => DecoderConfig::load(folder)?,
@@ -143,16 +166,13 @@ fn main() -> Result<()> {
     let mut trainer = Trainer::new(
         model,
         Arc::new(LiveTeacher::new(teacher.clone())),
-        config.objective.build()?,
+        objective,
         config.training.clone(),
     )?;
     let took = train(&mut trainer, &config.training, &train_rows, &held_out)?;
     let model = trainer.into_student();
     model.save(&config.output, student.stored_as)?;
-    std::fs::copy(
-        folder.join("tokenizer.json"),
-        config.output.join("tokenizer.json"),
-    )?;
+    copy_texts(&folder, &config.output)?;
 
     let after = measure(&model, Some(&teacher), &held_out)?;
     let teacher = measure(&teacher, None::<&Decoder>, &held_out)?;
@@ -168,6 +188,23 @@ fn main() -> Result<()> {
         held_out.len() * held_out.length(),
         config.output.display()
     );
+    Ok(())
+}
+
+/// Copies what the student takes over from its teacher as it is: how text becomes tokens, and
+/// conversations text.
+fn copy_texts(from: &Path, to: &Path) -> Result<()> {
+    for name in [
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "special_tokens_map.json",
+        "chat_template.jinja",
+        "generation_config.json",
+    ] {
+        if from.join(name).is_file() {
+            std::fs::copy(from.join(name), to.join(name)).context(name)?;
+        }
+    }
     Ok(())
 }
 

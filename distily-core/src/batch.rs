@@ -298,6 +298,15 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    #[test]
+    fn padding_is_no_position() {
+        let rows = [vec![5, 6], vec![7; 9]];
+        let batch = TokenBatch::padded_right(&rows, 0).unwrap();
+        assert_eq!(&batch.positions()[..9], [0, 1, 0, 0, 0, 0, 0, 0, 0]);
+        let short = TokenBatch::packed(vec![1; 6], vec![1, 1, 0, 0, 0, 0], [1, 6]).unwrap();
+        assert_eq!(short.longest(), 2);
+    }
+
     fn packed() -> TokenBatch {
         TokenBatch::packed(vec![1, 2, 3, 4, 5, 6], vec![1, 1, 2, 2, 2, 0], [1, 6]).unwrap()
     }

@@ -182,3 +182,24 @@ pub trait LanguageModel: Debug + Send {
 pub trait CausalLm: LanguageModel + Module + ModuleDisplay {}
 
 impl<M: LanguageModel + Module + ModuleDisplay> CausalLm for M {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cache_is_continued_where_it_stands() {
+        let batch = |ids: &[u32]| TokenBatch::new(ids.to_vec(), [1, ids.len()]).unwrap();
+        let mut cache = Cache::default();
+        cache.extend(&batch(&[1, 2, 3])).unwrap();
+        let error = cache.extend(&batch(&[4])).unwrap_err();
+        assert!(error.to_string().contains("with_positions"), "{error}");
+        let next = batch(&[4]).with_positions(vec![3]).unwrap();
+        assert_eq!(cache.extend(&next).unwrap().positions(), [0, 1, 2, 3]);
+        let two = TokenBatch::new(vec![1, 2], [2, 1]).unwrap();
+        assert!(matches!(
+            cache.extend(&two),
+            Err(ForwardError::OtherRows { cached: 1, rows: 2 })
+        ));
+    }
+}

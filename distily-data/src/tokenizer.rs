@@ -78,7 +78,7 @@ impl TextTokenizer {
             .collect())
     }
 
-    /// The ids of a prompt, with the special tokens that this tokenizer puts before a text (Llama's
+    /// The ids of a prompt, with the special tokens that this tokenizer puts around a text (Llama's
     /// `<s>`), where it does.
     ///
     /// # Errors

@@ -36,12 +36,15 @@ struct Squares<'a> {
 impl ModuleVisitor for Squares<'_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         if let Some(gradient) = self.gradients.get::<D>(param.id) {
-            let largest = f64::from(gradient.clone().abs().max().into_scalar::<f32>());
-            // Relative to the largest, so that no square leaves the range of f32.
-            if largest > 0.0 {
-                let relative = gradient.div_scalar(largest).square().sum();
-                self.sum += largest * largest * f64::from(relative.into_scalar::<f32>());
-            }
+            let scalar = |x: Tensor<1>| f64::from(x.into_scalar::<f32>());
+            let squares = scalar(gradient.clone().square().sum());
+            self.sum += if squares.is_infinite() {
+                // Out of f32's range; relative to the largest, no square is.
+                let largest = scalar(gradient.clone().abs().max());
+                largest * largest * scalar(gradient.div_scalar(largest).square().sum())
+            } else {
+                squares
+            };
         }
     }
 }

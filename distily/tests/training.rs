@@ -5,7 +5,10 @@
 use burn::module::{Module, ModuleMapper, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor};
-use distily::core::{LanguageModel, LiveTeacher, Seed, TokenBatch};
+use distily::core::{
+    Comparison, LanguageModel, LiveTeacher, ModelShape, ObjectiveError, Seed, Taps, Term,
+    TokenBatch,
+};
 use distily::data::TokenRows;
 use distily::models::{Decoder, DecoderConfig, Inheritance, StudentConfig, freeze};
 use distily::objectives::{Composite, ObjectiveConfig};
@@ -306,6 +309,42 @@ fn a_teacher_builds_no_graph_and_goes_to_other_devices() {
         let same = head.logits(hidden).into_data();
         assert_eq!(same, logits.into_data());
     }
+}
+
+/// A loss of 0 with an infinite slope.
+#[derive(Debug)]
+struct Cliff;
+
+impl Term for Cliff {
+    fn name(&self) -> &str {
+        "cliff"
+    }
+    fn weight(&self) -> f64 {
+        1.0
+    }
+    fn taps(&self, _: &ModelShape, _: &ModelShape) -> Result<(Taps, Taps), ObjectiveError> {
+        Ok((Taps::none(), Taps::none()))
+    }
+    fn value(&self, comparison: &Comparison<'_>) -> Result<Tensor<1>, ObjectiveError> {
+        let hidden = comparison.student.hidden.clone();
+        Ok((hidden.clone() - hidden.detach()).sum().abs().sqrt())
+    }
+}
+
+#[test]
+fn a_gradient_that_is_no_number_leaves_the_student_as_it_was() {
+    let objective = Composite::new(vec![Arc::new(Cliff)]).unwrap();
+    let live = Arc::new(LiveTeacher::new(teacher()));
+    let mut trainer = Trainer::new(student(), live, objective, training()).unwrap();
+    let before = weights(trainer.student());
+    let batch = rows().epoch(Seed(1), 0, 2).next().unwrap();
+    let error = trainer.step(&[batch]).unwrap_err();
+    assert!(
+        matches!(error, TrainError::GradientDiverged { step: 1, .. }),
+        "{error}"
+    );
+    assert_eq!(weights(trainer.student()), before);
+    assert_eq!(trainer.steps_taken(), 0);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 const CHUNK: usize = 16 * 1024;
 
 /// 2 sqrt(2 / pi).
-const FACTOR: f32 = 1.595_769_1;
+const FACTOR: f32 = 1.595_769;
 const CUBIC: f32 = 0.044_715;
 
 // 0.5 (1 + tanh(u)) is sigmoid(2 u), so the activation is x · sigmoid(v) with v = 2 u.

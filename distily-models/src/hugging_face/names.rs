@@ -81,9 +81,9 @@ pub(crate) fn place(config: &DecoderConfig, parameter: &Parameter<'_>) -> Place 
     };
     Place {
         tensor: name(fused),
-        shape: match parameter.shape {
-            &[inputs, _] if transposed => vec![all, inputs],
-            &[inputs, _] => vec![inputs, all],
+        shape: match *parameter.shape {
+            [inputs, _] if transposed => vec![all, inputs],
+            [inputs, _] => vec![inputs, all],
             _ => vec![all],
         },
         transposed,
