@@ -18,7 +18,9 @@ pub fn forward_kl(
     weights: Tensor<1>,
     temperature: f64,
 ) -> Tensor<1> {
-    distily_kernels::forward_kl(student.clone(), teacher, weights, temperature).attached_to(student)
+    let of = distily_kernels::Divergence::ForwardKl;
+    distily_kernels::divergence(of, student.clone(), teacher, weights, temperature)
+        .attached_to(student)
 }
 
 /// [`forward_kl`] as a [`Term`].

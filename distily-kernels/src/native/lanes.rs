@@ -52,6 +52,33 @@ pub(super) fn exp(x: f32) -> f32 {
     if x < LOWEST { 0.0 } else { fraction * power }
 }
 
+/// ln x to within 2 units in the last place, of positive normal numbers; smaller ones, and those
+/// that are not positive, count as the smallest.
+#[inline(always)]
+pub(super) fn ln(x: f32) -> f32 {
+    const LN_2_HIGH: f32 = 0.693_359_4;
+    const LN_2_LOW: f32 = -2.121_944_4e-4;
+    const HALF_ROOT: u32 = 0x3f35_04f3; // sqrt(1/2)
+    let bits = x.max(f32::MIN_POSITIVE).to_bits();
+    // x = m 2^e with m in [sqrt(1/2), sqrt(2)).
+    let shifted = bits.wrapping_sub(HALF_ROOT);
+    let exponent = (shifted as i32 >> 23) as f32;
+    let m = f32::from_bits((shifted & 0x007f_ffff).wrapping_add(HALF_ROOT)) - 1.0;
+    // Cephes' polynomial for ln(1 + m).
+    let mut p = 7.037_683_6e-2;
+    p = p * m - 1.151_461e-1;
+    p = p * m + 1.167_699_9e-1;
+    p = p * m - 1.242_014_1e-1;
+    p = p * m + 1.424_932_3e-1;
+    p = p * m - 1.666_805_8e-1;
+    p = p * m + 2.000_071_5e-1;
+    p = p * m - 2.499_999_4e-1;
+    p = p * m + 3.333_333_1e-1;
+    let square = m * m;
+    let tail = p * m * square + exponent * LN_2_LOW - 0.5 * square;
+    m + tail + exponent * LN_2_HIGH
+}
+
 /// 1 / (1 + e^-x).
 #[inline(always)]
 pub(super) fn sigmoid(x: f32) -> f32 {
@@ -60,7 +87,7 @@ pub(super) fn sigmoid(x: f32) -> f32 {
 
 /// Σ f(i) for i in 0..len.
 #[inline(always)]
-pub(super) fn sum(len: usize, f: impl Fn(usize) -> f32) -> f32 {
+pub(super) fn sum(len: usize, f: impl FnMut(usize) -> f32) -> f32 {
     reduce(len, 0.0, f, |a, b| a + b)
 }
 
@@ -74,7 +101,7 @@ pub(super) fn max(values: &[f32]) -> f32 {
 fn reduce(
     len: usize,
     identity: f32,
-    f: impl Fn(usize) -> f32,
+    mut f: impl FnMut(usize) -> f32,
     combine: impl Fn(f32, f32) -> f32,
 ) -> f32 {
     let mut lanes = [identity; LANES];
@@ -107,6 +134,26 @@ mod tests {
         assert_eq!(exp(0.0), 1.0);
         assert!(exp(f32::NAN).is_nan());
         assert!(exp(1e4).is_finite());
+    }
+
+    #[test]
+    fn ln_is_within_two_units_in_the_last_place() {
+        for step in 1..2_000_000 {
+            for x in [
+                step as f32 * 1e-6,
+                step as f32 * 1e-3,
+                (step as f32 * 1e-5).exp2(),
+            ] {
+                let exact = f64::from(x).ln();
+                let error = (f64::from(ln(x)) - exact).abs();
+                assert!(
+                    error <= 2.4e-7 * exact.abs().max(1e-30) + 1e-45,
+                    "ln({x}): {error}"
+                );
+            }
+        }
+        assert_eq!(ln(1.0), 0.0);
+        assert_eq!(ln(0.0), ln(f32::MIN_POSITIVE));
     }
 
     #[test]

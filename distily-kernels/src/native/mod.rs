@@ -7,7 +7,7 @@
 
 mod attention;
 mod cross_entropy;
-mod forward_kl;
+mod divergence;
 mod gelu;
 mod graph;
 mod lanes;
@@ -21,7 +21,7 @@ mod tensors;
 
 pub(crate) use attention::causal_attention;
 pub(crate) use cross_entropy::cross_entropy;
-pub(crate) use forward_kl::forward_kl;
+pub(crate) use divergence::divergence;
 pub(crate) use gelu::gelu_tanh;
 pub(crate) use graph::attach_gradient;
 pub(crate) use layer_norm::layer_norm;

@@ -1,0 +1,199 @@
+use super::lanes::{exp, ln, max, sum, vectorized};
+use super::tensors::{elements, plain, slice};
+use crate::ValueAndGradient;
+use crate::divergence::formulas::{LARGEST_LOG, Mixed};
+use crate::divergence::{Divergence, Formula, LOWEST_LOG, Numbers, Pair, with_formula};
+use burn::tensor::Tensor;
+use rayon::prelude::*;
+
+impl Numbers for f32 {
+    #[inline(always)]
+    fn times(self, factor: f32) -> Self {
+        self * factor
+    }
+    #[inline(always)]
+    fn plus(self, summand: f32) -> Self {
+        self + summand
+    }
+    #[inline(always)]
+    fn exp(self) -> Self {
+        exp(self.min(LARGEST_LOG))
+    }
+    #[inline(always)]
+    fn ln(self) -> Self {
+        ln(self)
+    }
+    #[inline(always)]
+    fn abs(self) -> Self {
+        f32::abs(self)
+    }
+    #[inline(always)]
+    fn sign(self) -> Self {
+        f32::from(self > 0.0) - f32::from(self < 0.0)
+    }
+    #[inline(always)]
+    fn choose(self, positive: Self, other: Self) -> Self {
+        if self > 0.0 { positive } else { other }
+    }
+}
+
+pub(crate) fn divergence(
+    divergence: Divergence,
+    student: Tensor<2>,
+    teacher: Tensor<2>,
+    weights: Tensor<1>,
+    temperature: f64,
+) -> ValueAndGradient {
+    let [_, vocabulary] = student.dims();
+    let run = |of_row: &(dyn Fn(Row<'_>) -> f64 + Sync)| {
+        over_tokens(&student, &teacher, &weights, temperature as f32, of_row)
+    };
+    with_formula!(
+        divergence,
+        vocabulary,
+        formula => run(&|row| vectorized(|| pointwise(formula, row))),
+        match divergence {
+            Divergence::AdaptiveKl { head_mass } => run(&|row| {
+                let reverse_share = vectorized(|| reverse_share(&row, head_mass as f32));
+                let formula = Mixed(reverse_share);
+                vectorized(|| pointwise(formula, row))
+            }),
+            _ => run(&|row| vectorized(|| squared_logits(row))),
+        }
+    )
+}
+
+/// One token.
+struct Row<'a> {
+    student: &'a [f32],
+    teacher: &'a [f32],
+    /// 1 / T.
+    sharpness: f32,
+    /// Becomes the gradient with respect to the student's logits over T.
+    gradient: &'a mut [f32],
+    scratch: &'a mut [f32],
+}
+
+/// The weighted sum of what `of_row` says of each token, and the gradient.
+fn over_tokens(
+    student: &Tensor<2>,
+    teacher: &Tensor<2>,
+    weights: &Tensor<1>,
+    temperature: f32,
+    of_row: &(dyn Fn(Row<'_>) -> f64 + Sync),
+) -> ValueAndGradient {
+    let shape @ [tokens, vocabulary] = student.dims();
+    let (student, teacher, weights) = (elements(student), elements(teacher), elements(weights));
+    let (student, teacher, weights) = (slice(&student), slice(&teacher), slice(&weights));
+    let mut gradient = vec![0.0; student.len()];
+    let mut values = vec![0.0; tokens];
+    gradient
+        .par_chunks_mut(vocabulary)
+        .zip(&mut values)
+        .enumerate()
+        .for_each_init(
+            || vec![0.0; vocabulary],
+            |scratch, (token, (gradient, value))| {
+                let weight = weights[token];
+                if weight == 0.0 {
+                    return;
+                }
+                let range = token * vocabulary..(token + 1) * vocabulary;
+                let divergence = of_row(Row {
+                    student: &student[range.clone()],
+                    teacher: &teacher[range],
+                    sharpness: 1.0 / temperature,
+                    gradient,
+                    scratch,
+                });
+                *value = f64::from(weight * temperature * temperature) * divergence;
+                let factor = weight * temperature;
+                gradient.iter_mut().for_each(|gradient| *gradient *= factor);
+            },
+        );
+    ValueAndGradient {
+        value: plain(vec![values.iter().sum::<f64>() as f32], [1]),
+        gradient: plain(gradient, shape),
+    }
+}
+
+/// The highest logit, and the sum of e^((logit - highest) / T), whose terms go to `out`.
+#[inline(always)]
+fn exponentials(logits: &[f32], sharpness: f32, out: &mut [f32]) -> (f32, f32) {
+    let out = &mut out[..logits.len()];
+    let highest = max(logits);
+    for (out, &logit) in out.iter_mut().zip(logits) {
+        *out = exp((logit - highest) * sharpness);
+    }
+    (highest, sum(out.len(), |i| out[i]))
+}
+
+/// The divergence of a token by a formula.
+#[inline(always)]
+fn pointwise(formula: impl Formula, row: Row<'_>) -> f64 {
+    let len = row.student.len();
+    let (student, teacher) = (&row.student[..len], &row.teacher[..len]);
+    let (gradient, scratch) = (&mut row.gradient[..len], &mut row.scratch[..len]);
+    let (highest_s, total_s) = exponentials(student, row.sharpness, gradient);
+    let (highest_t, total_t) = exponentials(teacher, row.sharpness, scratch);
+    let (share_s, share_t) = (1.0 / total_s, 1.0 / total_t);
+    let (log_s, log_t) = (total_s.ln(), total_t.ln());
+    // The gradient holds q, and the scratch p, then the slopes.
+    let value = sum(len, |i| {
+        let q = gradient[i] * share_s;
+        gradient[i] = q;
+        let log = |logit: f32, highest: f32, log_total: f32| {
+            ((logit - highest) * row.sharpness - log_total).max(LOWEST_LOG)
+        };
+        let [summand, slope] = formula.at(Pair {
+            p: scratch[i] * share_t,
+            q,
+            log_p: log(teacher[i], highest_t, log_t),
+            log_q: log(student[i], highest_s, log_s),
+        });
+        scratch[i] = slope;
+        summand
+    });
+    let slopes = sum(len, |i| scratch[i]);
+    for i in 0..len {
+        gradient[i] = scratch[i] - gradient[i] * slopes;
+    }
+    f64::from(value)
+}
+
+/// How far p and q are apart in the teacher's tail, as a share of all.
+#[inline(always)]
+fn reverse_share(row: &Row<'_>, head_mass: f32) -> f32 {
+    let len = row.student.len();
+    let (mut p, mut q) = (vec![0.0; len], vec![0.0; len]);
+    let (_, total_s) = exponentials(row.student, row.sharpness, &mut q);
+    let (_, total_t) = exponentials(row.teacher, row.sharpness, &mut p);
+    let mut ids: Vec<usize> = (0..len).collect();
+    ids.sort_by(|&a, &b| p[b].total_cmp(&p[a]));
+    let (mut before, mut head, mut all) = (0.0, 0.0, 0.0);
+    for id in ids {
+        let (p, q) = (p[id] / total_t, q[id] / total_s);
+        let apart = (p - q).abs();
+        all += apart;
+        if before < head_mass {
+            head += apart;
+        }
+        before += p;
+    }
+    if all > 0.0 { (all - head) / all } else { 0.5 }
+}
+
+/// The mean squared difference of the logits over T.
+#[inline(always)]
+fn squared_logits(row: Row<'_>) -> f64 {
+    let len = row.student.len();
+    let (student, teacher) = (&row.student[..len], &row.teacher[..len]);
+    let gradient = &mut row.gradient[..len];
+    let factor = 2.0 / len as f32;
+    let value = sum(len, |i| {
+        let difference = (student[i] - teacher[i]) * row.sharpness;
+        gradient[i] = factor * difference;
+        difference * difference
+    });
+    f64::from(value / len as f32)
+}
