@@ -79,10 +79,12 @@ mod teacher;
 mod whole_file;
 
 pub use batch::{BatchError, TokenBatch};
-pub use distily_kernels::{Segments, in_format_of};
+pub use distily_kernels::{Segments, ValueAndGradient, in_format_of};
 pub use head::{Head, HeadLayout};
 pub use model::{Cache, CachedLayer, CausalLm, ForwardError, LanguageModel};
-pub use objective::{Comparison, LossTerms, NamedLoss, Objective, ObjectiveError, Term};
+pub use objective::{
+    Comparison, LossTerms, NamedLoss, Objective, ObjectiveError, OutputLoss, OutputTokens, Term,
+};
 pub use outputs::{Features, LayerFeatures, Outputs};
 pub use seed::Seed;
 pub use shape::ModelShape;

@@ -1,6 +1,7 @@
 use crate::{Answer, ForwardError, Head, ModelShape, Outputs, Taps, TokenBatch};
 use burn::module::{Module, ModuleDisplay};
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use distily_kernels::ValueAndGradient;
 use std::fmt::Debug;
 use thiserror::Error;
 
@@ -55,6 +56,34 @@ impl Comparison<'_> {
     }
 }
 
+/// Some of a step's scored predictions, as a loss on the output distribution sees them.
+#[derive(Debug, Clone)]
+pub struct OutputTokens {
+    /// The student's logits, `[tokens, vocabulary]`.
+    pub student: Tensor<2>,
+    /// The teacher's logits, `[tokens, vocabulary]`; `None` if no loss asked for them.
+    pub teacher: Option<Tensor<2>>,
+    /// The ids that follow, `[tokens]`.
+    pub targets: Tensor<1, Int>,
+    /// The weight of each token, `[tokens]`.
+    pub weights: Tensor<1>,
+}
+
+/// A loss on the output distribution whose gradient is known in closed form; object-safe.
+///
+/// All such terms of an objective are computed in one pass over chunks of tokens that never holds
+/// `[batch, seq, vocabulary]` of either side.
+pub trait OutputLoss: Debug + Send + Sync {
+    /// Whether it looks at the teacher.
+    fn needs_teacher(&self) -> bool {
+        true
+    }
+
+    /// The weighted sum over the tokens and its gradient with respect to the student's logits, both
+    /// outside any graph.
+    fn value_and_gradient(&self, tokens: &OutputTokens) -> ValueAndGradient;
+}
+
 /// One weighted part of an objective; object-safe.
 ///
 /// A term has no parameters: built-in projectors are module fields of the objective beside its
@@ -83,6 +112,12 @@ pub trait Term: Debug + Send + Sync {
     ///
     /// [`ObjectiveError::Mismatch`].
     fn value(&self, comparison: &Comparison<'_>) -> Result<Tensor<1>, ObjectiveError>;
+
+    /// This term as a loss on the output distribution, if it is one: it needs no taps then, and
+    /// [`value`](Self::value) is not called by an objective that fuses such terms.
+    fn output_loss(&self) -> Option<&dyn OutputLoss> {
+        None
+    }
 }
 
 /// The value of one term.

@@ -19,6 +19,7 @@
 //!
 //! The unsafe code of Distily is all here; see `native`.
 
+mod add_product;
 mod attach_gradient;
 mod attention;
 mod cross_entropy;
@@ -37,6 +38,7 @@ mod value_and_gradient;
 #[cfg(feature = "flex")]
 mod native;
 
+pub use add_product::add_product;
 pub use attach_gradient::attach_gradient;
 pub use attention::{attention_weights, causal_attention, weighted_values};
 pub use cross_entropy::cross_entropy;

@@ -1,6 +1,8 @@
-use crate::logits;
+use crate::output_pass::output_pass;
 use burn::tensor::{Int, Tensor};
-use distily_core::{Comparison, ModelShape, ObjectiveError, Taps, Term};
+use distily_core::{
+    Comparison, ModelShape, ObjectiveError, OutputLoss, OutputTokens, Taps, Term, ValueAndGradient,
+};
 
 /// Cross entropy with the tokens of the data: Σ weight · -log q(target), where q is the softmax of
 /// the logits.
@@ -19,13 +21,26 @@ pub fn cross_entropy(logits: Tensor<2>, targets: Tensor<1, Int>, weights: Tensor
 /// [`cross_entropy`] of the student as a [`Term`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct CrossEntropy {
+    /// What logs and reports call it.
+    pub name: String,
     /// Its factor in the objective.
     pub weight: f64,
 }
 
+impl OutputLoss for CrossEntropy {
+    fn needs_teacher(&self) -> bool {
+        false
+    }
+
+    fn value_and_gradient(&self, tokens: &OutputTokens) -> ValueAndGradient {
+        let (logits, weights) = (tokens.student.clone(), tokens.weights.clone());
+        distily_kernels::cross_entropy(logits, tokens.targets.clone(), weights)
+    }
+}
+
 impl Term for CrossEntropy {
     fn name(&self) -> &str {
-        "cross_entropy"
+        &self.name
     }
 
     fn weight(&self) -> f64 {
@@ -33,14 +48,15 @@ impl Term for CrossEntropy {
     }
 
     fn taps(&self, _: &ModelShape, _: &ModelShape) -> Result<(Taps, Taps), ObjectiveError> {
-        Ok((Taps::logits(), Taps::none()))
+        Ok((Taps::none(), Taps::none()))
     }
 
     fn value(&self, comparison: &Comparison<'_>) -> Result<Tensor<1>, ObjectiveError> {
-        let logits = logits::of_student(comparison);
-        let device = logits.device();
-        let targets = comparison.batch.target_ids(&device);
-        Ok(cross_entropy(logits, targets, comparison.weights(&device)))
+        Ok(output_pass(&[(1.0, self)], comparison, None)?.total)
+    }
+
+    fn output_loss(&self) -> Option<&dyn OutputLoss> {
+        Some(self)
     }
 }
 

@@ -4,7 +4,7 @@
 //!
 //! ```
 //! use burn::tensor::{Device, Tensor};
-//! use distily_objectives::{forward_kl, mean_over};
+//! use distily_objectives::{Divergence, divergence, mean_over};
 //!
 //! let device = Device::flex().autodiff();
 //! // Logits [tokens, vocabulary] of a student, in its graph, and of a teacher.
@@ -12,7 +12,7 @@
 //! let teacher = Tensor::<2>::from_data([[0.0, 2.0, 2.0], [5.0, 5.0, 5.0]], &device);
 //! // The second token does not count.
 //! let weights = mean_over(&[true, false], &device);
-//! let loss = forward_kl(student.clone(), teacher, weights, 2.0);
+//! let loss = divergence(Divergence::ForwardKl, student.clone(), teacher, weights, 2.0);
 //! let gradient = student.grad(&loss.backward()).unwrap();
 //! assert_eq!(gradient.slice([1..2]).sum().into_scalar::<f32>(), 0.0);
 //! ```
@@ -25,6 +25,7 @@
 //! let config: ObjectiveConfig = toml::from_str(r#"
 //!     terms = [
 //!         { loss = "forward_kl", weight = 0.9, temperature = 2.0 },
+//!         { loss = { skew_reverse_kl = { alpha = 0.1 } }, weight = 0.5 },
 //!         { loss = "cross_entropy", weight = 0.1 },
 //!     ]
 //! "#)?;
@@ -35,12 +36,15 @@
 mod composite;
 mod config;
 mod cross_entropy;
-mod forward_kl;
-mod logits;
+mod divergence;
+mod head_pass;
+mod output_pass;
 mod weights;
 
 pub use composite::Composite;
 pub use config::{LossConfig, ObjectiveConfig, ObjectiveConfigError, TermConfig};
 pub use cross_entropy::{CrossEntropy, cross_entropy};
-pub use forward_kl::{ForwardKl, forward_kl};
+pub use distily_kernels::Divergence;
+pub use divergence::{DivergenceTerm, divergence};
+pub use head_pass::{default_chunk, through_head};
 pub use weights::mean_over;

@@ -48,8 +48,28 @@ pub(super) enum Destination {
     Add,
 }
 
+/// Which cores compute a product.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cores {
+    /// The one that asks: others are busy with the same.
+    One,
+    All,
+}
+
 /// `out` (rows of `rhs.columns` adjacent elements) = or += factor · `lhs` · `rhs`, on one thread.
 pub(super) fn multiply(
+    out: &mut [f32],
+    destination: Destination,
+    factor: f32,
+    lhs: Matrix<'_>,
+    rhs: Matrix<'_>,
+) {
+    multiply_on(Cores::One, out, destination, factor, lhs, rhs);
+}
+
+/// [`multiply`] on one core or all.
+pub(super) fn multiply_on(
+    cores: Cores,
     out: &mut [f32],
     destination: Destination,
     factor: f32,
@@ -82,7 +102,10 @@ pub(super) fn multiply(
             false,
             false,
             false,
-            Parallelism::None,
+            match cores {
+                Cores::One => Parallelism::None,
+                Cores::All => Parallelism::Rayon(0),
+            },
         );
     }
 }

@@ -5,6 +5,7 @@
 //! size does not depend on the number of threads, and a sum over chunks is taken in order, so that
 //! a result is the same bits on any number of threads.
 
+mod add_product;
 mod attention;
 mod cross_entropy;
 mod divergence;
@@ -19,6 +20,7 @@ mod rows;
 mod silu_gate;
 mod tensors;
 
+pub(crate) use add_product::add_product;
 pub(crate) use attention::causal_attention;
 pub(crate) use cross_entropy::cross_entropy;
 pub(crate) use divergence::divergence;

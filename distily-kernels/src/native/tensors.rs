@@ -18,8 +18,12 @@ pub(crate) fn serves<const D: usize>(tensor: &Tensor<D>) -> bool {
 
 /// The contiguous elements of a tensor, outside any graph.
 pub(super) fn elements<const D: usize>(tensor: &Tensor<D>) -> FlexTensor {
+    into_elements(tensor.clone())
+}
+
+/// The same, without a second holder of them.
+pub(super) fn into_elements<const D: usize>(tensor: Tensor<D>) -> FlexTensor {
     tensor
-        .clone()
         .without_autodiff()
         .try_into_primitive::<Flex>()
         .expect("`serves` was asked first")

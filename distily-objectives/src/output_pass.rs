@@ -1,0 +1,224 @@
+use crate::{default_chunk, through_head};
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use distily_core::{
+    Comparison, Distribution, Head, ModelShape, ObjectiveError, OutputLoss, OutputTokens,
+    ValueAndGradient,
+};
+
+/// What the output losses of an objective come to.
+pub(crate) struct OutputPass {
+    /// The weighted sum, `[1]`, in the student's graph.
+    pub(crate) total: Tensor<1>,
+    /// Each loss unweighted, `[1]`, outside any graph.
+    pub(crate) values: Vec<Tensor<1>>,
+}
+
+/// The teacher's logits, a chunk of tokens at a time.
+enum TeacherLogits {
+    All(Tensor<2>),
+    Hidden(Tensor<2>, Head),
+}
+
+impl TeacherLogits {
+    fn of(&self, range: std::ops::Range<usize>) -> Tensor<2> {
+        match self {
+            Self::All(logits) => logits.clone().slice([range]),
+            Self::Hidden(hidden, head) => head.logits(hidden.clone().slice([range])),
+        }
+    }
+}
+
+/// All output losses of an objective in one pass: logits are computed once for all of them, a chunk
+/// of tokens at a time, of the tokens that count alone.
+///
+/// Columns that only one side has are padding of its vocabulary, and take no part.
+pub(crate) fn output_pass(
+    losses: &[(f64, &dyn OutputLoss)],
+    comparison: &Comparison<'_>,
+    chunk: Option<usize>,
+) -> Result<OutputPass, ObjectiveError> {
+    let hidden = comparison.student.hidden.clone().flatten::<2>(0, 1);
+    let device = hidden.device().without_autodiff();
+    let mask = comparison.batch.prediction_mask();
+    let counting: Vec<i64> = (0..)
+        .zip(&mask)
+        .filter_map(|(at, &on)| on.then_some(at))
+        .collect();
+    if counting.is_empty() {
+        let zero = || Tensor::zeros([1], &device);
+        return Ok(OutputPass {
+            total: zero(),
+            values: losses.iter().map(|_| zero()).collect(),
+        });
+    }
+    let counting = Rows::new(counting, mask.len(), &device);
+    let teacher = if losses.iter().any(|(_, loss)| loss.needs_teacher()) {
+        Some(match &comparison.teacher.distribution {
+            Distribution::Logits(logits) => {
+                TeacherLogits::All(counting.of(logits.clone().flatten(0, 1)))
+            }
+            Distribution::Hidden(hidden, head) => {
+                let hidden = counting.of(hidden.clone().flatten(0, 1));
+                TeacherLogits::Hidden(hidden, head.detached())
+            }
+            other => {
+                return Err(ObjectiveError::Mismatch {
+                    term: "the output losses".to_owned(),
+                    problem: format!("can't read a teacher that answers {other:?}"),
+                });
+            }
+        })
+    } else {
+        None
+    };
+    let targets = counting.of_ids(comparison.batch.target_ids(&device));
+    let share = 1.0 / comparison.predictions.max(1) as f64;
+    let mut values: Vec<Option<Tensor<1>>> = vec![None; losses.len()];
+    let chunk = chunk.unwrap_or_else(|| default_chunk(comparison.head.vocabulary()));
+    let total = through_head(
+        counting.of(hidden),
+        comparison.head,
+        chunk,
+        |logits, range| {
+            let [_, wide] = logits.dims();
+            let teacher = teacher.as_ref().map(|teacher| teacher.of(range.clone()));
+            let shared = teacher
+                .as_ref()
+                .map_or(wide, |teacher| wide.min(teacher.dims()[1]));
+            let tokens = OutputTokens {
+                student: first_columns(logits, shared),
+                teacher: teacher.map(|teacher| first_columns(teacher, shared)),
+                targets: targets.clone().slice([range.clone()]),
+                weights: Tensor::full([range.len()], share, &device),
+            };
+            let mut sum: Option<ValueAndGradient> = None;
+            for ((weight, loss), total) in losses.iter().zip(&mut values) {
+                let part = loss.value_and_gradient(&tokens);
+                *total = Some(match total.take() {
+                    None => part.value.clone(),
+                    Some(before) => before + part.value.clone(),
+                });
+                let part = scaled(part, *weight);
+                sum = Some(match sum {
+                    None => part,
+                    Some(before) => ValueAndGradient {
+                        value: before.value + part.value,
+                        gradient: before.gradient + part.gradient,
+                    },
+                });
+            }
+            let sum = sum.unwrap_or_else(|| ValueAndGradient {
+                value: Tensor::zeros([1], &device),
+                gradient: tokens.student.zeros_like(),
+            });
+            ValueAndGradient {
+                gradient: widened(sum.gradient, wide),
+                ..sum
+            }
+        },
+    );
+    let zero = || Tensor::zeros([1], &device);
+    Ok(OutputPass {
+        total,
+        values: values
+            .into_iter()
+            .map(|value| value.unwrap_or_else(zero))
+            .collect(),
+    })
+}
+
+/// The rows of the tokens that count; all rows where all count.
+struct Rows(Option<Tensor<1, Int>>);
+
+impl Rows {
+    fn new(counting: Vec<i64>, all: usize, device: &Device) -> Self {
+        let count = counting.len();
+        Self((count < all).then(|| Tensor::from_data(TensorData::new(counting, [count]), device)))
+    }
+
+    fn of(&self, x: Tensor<2>) -> Tensor<2> {
+        match &self.0 {
+            None => x,
+            Some(rows) => x.select(0, rows.clone()),
+        }
+    }
+
+    fn of_ids(&self, ids: Tensor<1, Int>) -> Tensor<1, Int> {
+        match &self.0 {
+            None => ids,
+            Some(rows) => ids.select(0, rows.clone()),
+        }
+    }
+}
+
+fn scaled(part: ValueAndGradient, weight: f64) -> ValueAndGradient {
+    if weight == 1.0 {
+        return part;
+    }
+    ValueAndGradient {
+        value: part.value.mul_scalar(weight),
+        gradient: part.gradient.mul_scalar(weight),
+    }
+}
+
+fn first_columns(logits: Tensor<2>, columns: usize) -> Tensor<2> {
+    if logits.dims()[1] == columns {
+        logits
+    } else {
+        logits.narrow(1, 0, columns)
+    }
+}
+
+/// A gradient with columns of 0 up to a width.
+fn widened(gradient: Tensor<2>, width: usize) -> Tensor<2> {
+    let [tokens, columns] = gradient.dims();
+    if columns == width {
+        return gradient;
+    }
+    let rest = Tensor::zeros([tokens, width - columns], &gradient.device());
+    Tensor::cat(vec![gradient, rest], 1)
+}
+
+/// Columns by which the vocabularies of a student and a teacher may differ: published models pad
+/// theirs to multiples of up to this.
+const MOST_PADDING: usize = 1024;
+
+/// Whether two vocabularies can be one, padded differently.
+pub(crate) fn check_vocabularies(
+    term: &str,
+    student: &ModelShape,
+    teacher: &ModelShape,
+) -> Result<(), ObjectiveError> {
+    if student.vocabulary.abs_diff(teacher.vocabulary) <= MOST_PADDING {
+        return Ok(());
+    }
+    Err(ObjectiveError::Mismatch {
+        term: term.to_owned(),
+        problem: format!(
+            "the student's vocabulary of {} is not the teacher's of {}, padded: both need the same tokenizer",
+            student.vocabulary, teacher.vocabulary
+        ),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn vocabularies_may_differ_by_padding_alone() {
+        let check = |student, teacher| {
+            let shape = |vocabulary| ModelShape {
+                vocabulary,
+                ..ModelShape::default()
+            };
+            check_vocabularies("kl", &shape(student), &shape(teacher))
+        };
+        assert!(check(50_304, 50_257).is_ok() && check(151_665, 151_936).is_ok());
+        let error = check(32_000, 50_257).unwrap_err().to_string();
+        assert!(
+            error.contains("32000") && error.contains("50257"),
+            "{error}"
+        );
+    }
+}
