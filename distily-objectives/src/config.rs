@@ -124,8 +124,8 @@ impl LossConfig {
         }
     }
 
-    /// The divergence that it names, if it is one.
-    fn divergence(self) -> Option<Divergence> {
+    /// The divergence that it names; `None` for the cross entropy with labels.
+    pub fn divergence(self) -> Option<Divergence> {
         Some(match self {
             Self::ForwardKl => Divergence::ForwardKl,
             Self::ReverseKl => Divergence::ReverseKl,
