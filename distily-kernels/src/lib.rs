@@ -31,6 +31,7 @@ mod rms_norm;
 mod rotary;
 mod segments;
 mod silu_gate;
+mod sparse_kl;
 #[cfg(test)]
 mod testing;
 mod value_and_gradient;
@@ -50,4 +51,5 @@ pub use rms_norm::rms_norm;
 pub use rotary::rotary;
 pub use segments::Segments;
 pub use silu_gate::silu_gate;
+pub use sparse_kl::sparse_kl;
 pub use value_and_gradient::ValueAndGradient;

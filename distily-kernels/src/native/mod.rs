@@ -18,6 +18,7 @@ mod rms_norm;
 mod rotary;
 mod rows;
 mod silu_gate;
+mod sparse_kl;
 mod tensors;
 
 pub(crate) use add_product::add_product;
@@ -30,4 +31,5 @@ pub(crate) use layer_norm::layer_norm;
 pub(crate) use rms_norm::rms_norm;
 pub(crate) use rotary::rotary;
 pub(crate) use silu_gate::silu_gate;
+pub(crate) use sparse_kl::sparse_kl;
 pub(crate) use tensors::serves;
