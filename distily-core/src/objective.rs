@@ -56,13 +56,30 @@ impl Comparison<'_> {
     }
 }
 
+/// What a teacher says of some tokens.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum TeacherTokens {
+    /// Logits, `[tokens, vocabulary]`.
+    Logits(Tensor<2>),
+    /// See [`Distribution::Sparse`](crate::Distribution::Sparse).
+    Sparse {
+        /// `[tokens, k]`.
+        ids: Tensor<2, Int>,
+        /// `[tokens, k]`.
+        probabilities: Tensor<2>,
+        /// `[tokens]`.
+        tail: Tensor<1>,
+    },
+}
+
 /// Some of a step's scored predictions, as a loss on the output distribution sees them.
 #[derive(Debug, Clone)]
 pub struct OutputTokens {
     /// The student's logits, `[tokens, vocabulary]`.
     pub student: Tensor<2>,
-    /// The teacher's logits, `[tokens, vocabulary]`; `None` if no loss asked for them.
-    pub teacher: Option<Tensor<2>>,
+    /// The teacher's distributions; `None` if no loss asked for them.
+    pub teacher: Option<TeacherTokens>,
     /// The ids that follow, `[tokens]`.
     pub targets: Tensor<1, Int>,
     /// The weight of each token, `[tokens]`.
@@ -81,7 +98,12 @@ pub trait OutputLoss: Debug + Send + Sync {
 
     /// The weighted sum over the tokens and its gradient with respect to the student's logits, both
     /// outside any graph.
-    fn value_and_gradient(&self, tokens: &OutputTokens) -> ValueAndGradient;
+    ///
+    /// # Errors
+    ///
+    /// [`ObjectiveError::Mismatch`] where it can't read what the teacher says.
+    fn value_and_gradient(&self, tokens: &OutputTokens)
+    -> Result<ValueAndGradient, ObjectiveError>;
 }
 
 /// One weighted part of an objective; object-safe.

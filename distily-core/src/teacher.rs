@@ -1,6 +1,6 @@
 use crate::{Features, ForwardError, Head, LanguageModel, ModelShape, Taps, TokenBatch};
 use burn::module::Module;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Int, Tensor};
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex};
 
@@ -13,6 +13,16 @@ pub enum Distribution {
     /// The hidden state `[batch, seq, width]` and the head that turns it into logits, so that a
     /// loss can compute them a chunk of tokens at a time.
     Hidden(Tensor<3>, Box<Head>),
+    /// The probabilities of some ids at each position, `[batch, seq, k]`, and of all others
+    /// together, `[batch, seq]`: what a recording keeps.
+    Sparse {
+        /// The ids; entries of probability 0 fill rows up.
+        ids: Tensor<3, Int>,
+        /// Their probabilities.
+        probabilities: Tensor<3>,
+        /// The mass of all other ids; 0 where the ids were drawn at random.
+        tail: Tensor<2>,
+    },
 }
 
 /// A teacher's answer to a batch.

@@ -32,9 +32,13 @@ impl OutputLoss for CrossEntropy {
         false
     }
 
-    fn value_and_gradient(&self, tokens: &OutputTokens) -> ValueAndGradient {
+    fn value_and_gradient(
+        &self,
+        tokens: &OutputTokens,
+    ) -> Result<ValueAndGradient, ObjectiveError> {
         let (logits, weights) = (tokens.student.clone(), tokens.weights.clone());
-        distily_kernels::cross_entropy(logits, tokens.targets.clone(), weights)
+        let targets = tokens.targets.clone();
+        Ok(distily_kernels::cross_entropy(logits, targets, weights))
     }
 }
 

@@ -1,7 +1,8 @@
 use crate::output_pass::{check_vocabularies, output_pass};
 use burn::tensor::Tensor;
 use distily_core::{
-    Comparison, ModelShape, ObjectiveError, OutputLoss, OutputTokens, Taps, Term, ValueAndGradient,
+    Comparison, ModelShape, ObjectiveError, OutputLoss, OutputTokens, Taps, TeacherTokens, Term,
+    ValueAndGradient,
 };
 use distily_kernels::Divergence;
 
@@ -43,18 +44,51 @@ pub struct DivergenceTerm {
 }
 
 impl OutputLoss for DivergenceTerm {
-    fn value_and_gradient(&self, tokens: &OutputTokens) -> ValueAndGradient {
+    fn value_and_gradient(
+        &self,
+        tokens: &OutputTokens,
+    ) -> Result<ValueAndGradient, ObjectiveError> {
         let student = tokens.student.clone();
-        let teacher = tokens.teacher.clone().unwrap_or_else(|| student.clone());
         let weights = if self.temperature_squared {
             tokens.weights.clone()
         } else {
-            tokens
-                .weights
-                .clone()
-                .div_scalar(self.temperature * self.temperature)
+            let squared = self.temperature * self.temperature;
+            tokens.weights.clone().div_scalar(squared)
         };
-        distily_kernels::divergence(self.divergence, student, teacher, weights, self.temperature)
+        let mismatch = |problem: &str| {
+            Err(ObjectiveError::Mismatch {
+                term: self.name.clone(),
+                problem: problem.to_owned(),
+            })
+        };
+        match (&tokens.teacher, self.divergence) {
+            (Some(TeacherTokens::Logits(teacher)), divergence) => Ok(distily_kernels::divergence(
+                divergence,
+                student,
+                teacher.clone(),
+                weights,
+                self.temperature,
+            )),
+            (
+                Some(TeacherTokens::Sparse {
+                    ids,
+                    probabilities,
+                    tail,
+                }),
+                Divergence::ForwardKl,
+            ) => Ok(distily_kernels::sparse_kl(
+                student,
+                ids.clone(),
+                probabilities.clone(),
+                tail.clone(),
+                weights,
+                self.temperature,
+            )),
+            (Some(TeacherTokens::Sparse { .. }), _) => mismatch(
+                "needs the whole distribution, but the teacher is known at some ids alone: use forward_kl",
+            ),
+            _ => mismatch("there is no teacher to compare with"),
+        }
     }
 }
 

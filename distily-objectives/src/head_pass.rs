@@ -1,6 +1,7 @@
 use burn::tensor::Tensor;
 use distily_core::{Head, HeadLayout, ValueAndGradient};
 use distily_kernels::{add_product, attach_gradient};
+use std::convert::Infallible;
 use std::ops::Range;
 
 /// The logits of this many bytes are computed at a time, unless a chunk is said: see
@@ -53,6 +54,19 @@ pub fn through_head(
     chunk: usize,
     mut loss: impl FnMut(Tensor<2>, Range<usize>) -> ValueAndGradient,
 ) -> Tensor<1> {
+    match try_through_head(hidden, head, chunk, |logits, range| Ok(loss(logits, range))) {
+        Ok(value) => value,
+        Err::<_, Infallible>(never) => match never {},
+    }
+}
+
+/// [`through_head`] with a loss that may fail.
+pub(crate) fn try_through_head<E>(
+    hidden: Tensor<2>,
+    head: &Head,
+    chunk: usize,
+    mut loss: impl FnMut(Tensor<2>, Range<usize>) -> Result<ValueAndGradient, E>,
+) -> Result<Tensor<1>, E> {
     let [tokens, width] = hidden.dims();
     let plain = head.detached();
     let input = hidden.clone().without_autodiff();
@@ -71,7 +85,7 @@ pub fn through_head(
         let ValueAndGradient {
             value: of_part,
             mut gradient,
-        } = loss(logits, range);
+        } = loss(logits, range)?;
         value = value + of_part;
         if let Some((cap, logits)) = kept {
             let squared = logits.div_scalar(cap).square();
@@ -103,7 +117,7 @@ pub fn through_head(
     if let (Some(bias), Some(gradient)) = (&head.bias, of_bias) {
         total = attach_gradient(total, bias.clone(), gradient);
     }
-    total
+    Ok(total)
 }
 
 #[cfg(test)]

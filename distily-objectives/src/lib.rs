@@ -39,6 +39,7 @@ mod cross_entropy;
 mod divergence;
 mod head_pass;
 mod output_pass;
+mod sparse;
 mod weights;
 
 pub use composite::Composite;
@@ -47,4 +48,5 @@ pub use cross_entropy::{CrossEntropy, cross_entropy};
 pub use distily_kernels::Divergence;
 pub use divergence::{DivergenceTerm, divergence};
 pub use head_pass::{default_chunk, through_head};
+pub use sparse::{random_sample, top_k};
 pub use weights::mean_over;

@@ -1,9 +1,11 @@
-use crate::{default_chunk, through_head};
+use crate::default_chunk;
+use crate::head_pass::try_through_head as through_head;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use distily_core::{
     Comparison, Distribution, Head, ModelShape, ObjectiveError, OutputLoss, OutputTokens,
-    ValueAndGradient,
+    TeacherTokens, ValueAndGradient,
 };
+use std::ops::Range;
 
 /// What the output losses of an objective come to.
 pub(crate) struct OutputPass {
@@ -13,17 +15,55 @@ pub(crate) struct OutputPass {
     pub(crate) values: Vec<Tensor<1>>,
 }
 
-/// The teacher's logits, a chunk of tokens at a time.
-enum TeacherLogits {
-    All(Tensor<2>),
+/// What the teacher says of the tokens that count.
+enum TeacherRows {
+    Logits(Tensor<2>),
     Hidden(Tensor<2>, Head),
+    Sparse {
+        ids: Tensor<2, Int>,
+        probabilities: Tensor<2>,
+        tail: Tensor<2>,
+    },
 }
 
-impl TeacherLogits {
-    fn of(&self, range: std::ops::Range<usize>) -> Tensor<2> {
+impl TeacherRows {
+    fn new(distribution: &Distribution, counting: &Rows) -> Result<Self, ObjectiveError> {
+        let rows = |x: &Tensor<3>| counting.of(x.clone().flatten(0, 1));
+        match distribution {
+            Distribution::Logits(logits) => Ok(Self::Logits(rows(logits))),
+            Distribution::Hidden(hidden, head) => Ok(Self::Hidden(rows(hidden), head.detached())),
+            Distribution::Sparse {
+                ids,
+                probabilities,
+                tail,
+            } => Ok(Self::Sparse {
+                ids: counting.of_ids(ids.clone().flatten(0, 1)),
+                probabilities: rows(probabilities),
+                tail: rows(&tail.clone().unsqueeze_dim(2)),
+            }),
+            other => Err(ObjectiveError::Mismatch {
+                term: "the output losses".to_owned(),
+                problem: format!("can't read a teacher that answers {other:?}"),
+            }),
+        }
+    }
+
+    /// Of a chunk of tokens.
+    fn of(&self, range: Range<usize>) -> TeacherTokens {
         match self {
-            Self::All(logits) => logits.clone().slice([range]),
-            Self::Hidden(hidden, head) => head.logits(hidden.clone().slice([range])),
+            Self::Logits(logits) => TeacherTokens::Logits(logits.clone().slice([range])),
+            Self::Hidden(hidden, head) => {
+                TeacherTokens::Logits(head.logits(hidden.clone().slice([range])))
+            }
+            Self::Sparse {
+                ids,
+                probabilities,
+                tail,
+            } => TeacherTokens::Sparse {
+                ids: ids.clone().slice([range.clone()]),
+                probabilities: probabilities.clone().slice([range.clone()]),
+                tail: tail.clone().slice([range]).squeeze_dim(1),
+            },
         }
     }
 }
@@ -52,26 +92,12 @@ pub(crate) fn output_pass(
         });
     }
     let counting = Rows::new(counting, mask.len(), &device);
-    let teacher = if losses.iter().any(|(_, loss)| loss.needs_teacher()) {
-        Some(match &comparison.teacher.distribution {
-            Distribution::Logits(logits) => {
-                TeacherLogits::All(counting.of(logits.clone().flatten(0, 1)))
-            }
-            Distribution::Hidden(hidden, head) => {
-                let hidden = counting.of(hidden.clone().flatten(0, 1));
-                TeacherLogits::Hidden(hidden, head.detached())
-            }
-            other => {
-                return Err(ObjectiveError::Mismatch {
-                    term: "the output losses".to_owned(),
-                    problem: format!("can't read a teacher that answers {other:?}"),
-                });
-            }
-        })
-    } else {
-        None
-    };
-    let targets = counting.of_ids(comparison.batch.target_ids(&device));
+    let asked = losses.iter().any(|(_, loss)| loss.needs_teacher());
+    let teacher = asked
+        .then(|| TeacherRows::new(&comparison.teacher.distribution, &counting))
+        .transpose()?;
+    let targets = comparison.batch.target_ids(&device).unsqueeze_dim::<2>(1);
+    let targets = counting.of_ids(targets).squeeze_dim::<1>(1);
     let share = 1.0 / comparison.predictions.max(1) as f64;
     let mut values: Vec<Option<Tensor<1>>> = vec![None; losses.len()];
     let chunk = chunk.unwrap_or_else(|| default_chunk(comparison.head.vocabulary()));
@@ -79,21 +105,22 @@ pub(crate) fn output_pass(
         counting.of(hidden),
         comparison.head,
         chunk,
-        |logits, range| {
+        |logits, range| -> Result<ValueAndGradient, ObjectiveError> {
             let [_, wide] = logits.dims();
-            let teacher = teacher.as_ref().map(|teacher| teacher.of(range.clone()));
-            let shared = teacher
-                .as_ref()
-                .map_or(wide, |teacher| wide.min(teacher.dims()[1]));
-            let tokens = OutputTokens {
-                student: first_columns(logits, shared),
-                teacher: teacher.map(|teacher| first_columns(teacher, shared)),
+            let mut tokens = OutputTokens {
+                student: logits,
+                teacher: teacher.as_ref().map(|teacher| teacher.of(range.clone())),
                 targets: targets.clone().slice([range.clone()]),
                 weights: Tensor::full([range.len()], share, &device),
             };
+            if let Some(TeacherTokens::Logits(teacher)) = &mut tokens.teacher {
+                let shared = wide.min(teacher.dims()[1]);
+                *teacher = first_columns(teacher.clone(), shared);
+                tokens.student = first_columns(tokens.student, shared);
+            }
             let mut sum: Option<ValueAndGradient> = None;
             for ((weight, loss), total) in losses.iter().zip(&mut values) {
-                let part = loss.value_and_gradient(&tokens);
+                let part = loss.value_and_gradient(&tokens)?;
                 *total = Some(match total.take() {
                     None => part.value.clone(),
                     Some(before) => before + part.value.clone(),
@@ -111,12 +138,12 @@ pub(crate) fn output_pass(
                 value: Tensor::zeros([1], &device),
                 gradient: tokens.student.zeros_like(),
             });
-            ValueAndGradient {
+            Ok(ValueAndGradient {
                 gradient: widened(sum.gradient, wide),
                 ..sum
-            }
+            })
         },
-    );
+    )?;
     let zero = || Tensor::zeros([1], &device);
     Ok(OutputPass {
         total,
@@ -143,7 +170,7 @@ impl Rows {
         }
     }
 
-    fn of_ids(&self, ids: Tensor<1, Int>) -> Tensor<1, Int> {
+    fn of_ids(&self, ids: Tensor<2, Int>) -> Tensor<2, Int> {
         match &self.0 {
             None => ids,
             Some(rows) => ids.select(0, rows.clone()),
