@@ -35,6 +35,7 @@
 mod composite;
 mod config;
 mod cross_entropy;
+mod features;
 mod forward_kl;
 mod logits;
 mod weights;
@@ -42,5 +43,6 @@ mod weights;
 pub use composite::Composite;
 pub use config::{LossConfig, ObjectiveConfig, ObjectiveConfigError, TermConfig};
 pub use cross_entropy::{CrossEntropy, cross_entropy};
+pub use features::{cosine, hidden_mse, logsum};
 pub use forward_kl::{ForwardKl, forward_kl};
 pub use weights::mean_over;
