@@ -43,6 +43,6 @@ mod weights;
 pub use composite::Composite;
 pub use config::{LossConfig, ObjectiveConfig, ObjectiveConfigError, TermConfig};
 pub use cross_entropy::{CrossEntropy, cross_entropy};
-pub use features::{cosine, hidden_mse, logsum};
+pub use features::{cka, cosine, dist, hidden_mse, info_nce, logsum};
 pub use forward_kl::{ForwardKl, forward_kl};
 pub use weights::mean_over;

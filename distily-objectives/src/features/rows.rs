@@ -58,4 +58,19 @@ impl Rows {
     pub(super) fn sum(&self, values: Tensor<2>) -> Tensor<1> {
         (filled(values, self.masked.clone(), 0.0) * self.weights.clone()).sum()
     }
+
+    /// Each column of `x` `[tokens, _]` less its mean over the tokens that count; 0 elsewhere.
+    pub(super) fn centred(&self, x: Tensor<2>) -> Tensor<2> {
+        let count = self.masked.clone().bool_not().int().sum().float();
+        let count = in_format_of(count, &x).clamp_min(1.0).unsqueeze::<2>();
+        let without_mean = |x: Tensor<2>, mean: Tensor<2>| {
+            filled(x - mean.div(count.clone()), self.masked.clone(), 0.0)
+        };
+        // Twice, as the rounding of the first mean is as large as what is left of columns that are
+        // almost constant. The first is a constant shift, of which the second's gradient is free.
+        let first = x.clone().without_autodiff().sum_dim(0);
+        let x = without_mean(x, first);
+        let second = x.clone().sum_dim(0);
+        without_mean(x, second)
+    }
 }
