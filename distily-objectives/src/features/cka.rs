@@ -14,8 +14,9 @@ use burn::tensor::{Bool, Tensor};
 /// aligned: the loss is 0 if that is so on both sides, else 1, without gradient.
 ///
 /// **Not a mean over tokens**: the value is that of the batch times Σ weights, so an accumulated
-/// step is the mean of its batches' losses, weighted by their tokens. It works `[tokens, tokens]`
-/// where that is smaller than the larger `[width, width]`.
+/// step is the mean of its batches' losses, weighted by their tokens. It works in `[tokens,
+/// tokens]` where that is smaller than the larger `[width, width]`; otherwise it is taken from 1, so
+/// that its rounding is that of 1, some 1e-7.
 ///
 /// # Panics
 ///

@@ -36,7 +36,7 @@ pub fn logsum(
     let floor_share = unit.clone().recip().mul_scalar(floor).powf_scalar(alpha);
     let of_unit = unit.clone().div_scalar(floor).log().mul_scalar(alpha);
     let powers = (difference / unit).powf_scalar(alpha).sum_dim(1);
-    rows.sum((powers + floor_share).log() + of_unit)
+    rows.sum((powers + floor_share.sub_scalar(1.0)).log1p() + of_unit)
 }
 
 #[cfg(test)]

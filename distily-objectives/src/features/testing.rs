@@ -68,9 +68,12 @@ pub(super) fn assert_gradient<const D: usize>(loss: &dyn Fn(Tensor<D>) -> Tensor
             let options = (&x.device(), burn::tensor::DType::F64);
             loss(Tensor::from_data(data, options)).into_scalar::<f64>()
         };
-        let difference = (moved(STEP) - moved(-STEP)) / (2.0 * STEP);
+        let difference = |step| (moved(step) - moved(-step)) / (2.0 * step);
+        // Where a shorter step says something else, that is how exact they are.
+        let (difference, shorter) = (difference(STEP), difference(STEP / 2.0));
+        let exact = 1e-5 * (1.0 + difference.abs()) + (difference - shorter).abs();
         assert!(
-            (gradient - difference).abs() <= 1e-5 * (1.0 + difference.abs()),
+            (gradient - difference).abs() <= exact,
             "element {at}: the gradient is {gradient}, finite differences say {difference}"
         );
     }
@@ -95,18 +98,24 @@ type RowLoss<'a> = &'a dyn Fn(Tensor<2>, Tensor<2>, Tensor<1>) -> Tensor<1>;
 pub(super) fn laws(loss: RowLoss<'_>, shape: [usize; 2], seed: u64, promised: &[Law]) {
     let (student, teacher) = (random(shape, seed), random(shape, seed ^ 1));
     let counts = some_tokens(shape[0], seed);
-    laws_of(loss, student.clone(), teacher, &counts);
+    laws_of(loss, student.clone(), teacher.clone(), &counts);
     let weights = crate::mean_over(&counts, &student.device());
     if promised.contains(&Law::ZeroForEquals) {
         let same = student.clone();
         let (value, gradient) =
             value_and_gradient(&|x| loss(x, same.clone(), weights.clone()), student.clone());
         assert!(value.abs() <= 1e-6, "{value} for equals");
-        let gradient = largest(gradient);
-        assert!(gradient <= 1e-6, "a gradient of {gradient} for equals");
+        let (_, elsewhere) = value_and_gradient(
+            &|x| loss(x, teacher.clone(), weights.clone()),
+            student.clone(),
+        );
+        let (gradient, elsewhere) = (largest(gradient), largest(elsewhere));
+        assert!(
+            gradient <= 1e-5 * (1.0 + elsewhere),
+            "a gradient of {gradient} for equals, and of {elsewhere} elsewhere"
+        );
     }
     if promised.contains(&Law::Additive) {
-        let teacher = random(shape, seed ^ 1);
         let whole = loss(student.clone(), teacher.clone(), weights.clone()).into_scalar::<f64>();
         let cut = seed as usize % shape[0];
         let parts: f64 = [(0, cut), (cut, shape[0] - cut)]
@@ -170,7 +179,7 @@ pub(super) fn laws_of(loss: RowLoss<'_>, student: Tensor<2>, teacher: Tensor<2>,
     );
     let turned = turned.into_scalar::<f64>();
     assert!(
-        (turned - value).abs() <= 1e-5 * (1.0 + value),
+        (turned - value).abs() <= 1e-4 * (1.0 + value),
         "{turned} {value}"
     );
 
