@@ -11,10 +11,12 @@ mod hidden_mse;
 mod info_nce;
 mod logsum;
 mod maps;
+mod norm;
 mod relation;
 mod rows;
 #[cfg(test)]
 mod testing;
+mod whitening;
 
 pub use attention::{attention_kl, attention_mse};
 pub use cka::cka;
@@ -23,6 +25,8 @@ pub use dist::dist;
 pub use hidden_mse::hidden_mse;
 pub use info_nce::info_nce;
 pub use logsum::logsum;
+pub use norm::{layer_normalized, rms_normalized};
 pub use relation::{
     RelationHeadsError, check_relation_heads, relation_kl, relation_mse, relation_normalized_kl,
 };
+pub use whitening::{Whitening, WhiteningError};
