@@ -44,9 +44,10 @@ pub use composite::Composite;
 pub use config::{LossConfig, ObjectiveConfig, ObjectiveConfigError, TermConfig};
 pub use cross_entropy::{CrossEntropy, cross_entropy};
 pub use features::{
-    RelationHeadsError, Whitening, WhiteningError, attention_kl, attention_mse,
-    check_relation_heads, cka, cosine, dist, hidden_mse, info_nce, layer_normalized, logsum,
-    relation_kl, relation_mse, relation_normalized_kl, rms_normalized,
+    LinearProjector, MlpProjector, OrthogonalProjector, Projector, ProjectorConfig,
+    ProjectorConfigError, RelationHeadsError, Whitening, WhiteningError, attention_kl,
+    attention_mse, check_relation_heads, cka, cosine, dist, hidden_mse, info_nce, layer_normalized,
+    logsum, relation_kl, relation_mse, relation_normalized_kl, rms_normalized,
 };
 pub use forward_kl::{ForwardKl, forward_kl};
 pub use weights::mean_over;

@@ -12,6 +12,7 @@ mod info_nce;
 mod logsum;
 mod maps;
 mod norm;
+mod projector;
 mod relation;
 mod rows;
 #[cfg(test)]
@@ -26,6 +27,10 @@ pub use hidden_mse::hidden_mse;
 pub use info_nce::info_nce;
 pub use logsum::logsum;
 pub use norm::{layer_normalized, rms_normalized};
+pub use projector::{
+    LinearProjector, MlpProjector, OrthogonalProjector, Projector, ProjectorConfig,
+    ProjectorConfigError,
+};
 pub use relation::{
     RelationHeadsError, check_relation_heads, relation_kl, relation_mse, relation_normalized_kl,
 };
