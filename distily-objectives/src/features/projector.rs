@@ -118,6 +118,7 @@ impl ProjectorConfig {
 /// Each pair of layers has its own. It is a module of the objective, trained and checkpointed with
 /// the student and never part of what is exported.
 #[derive(Module, Debug)]
+#[allow(clippy::large_enum_variant)] // There is one for each pair of layers.
 pub enum Projector {
     /// See [`ProjectorConfig::Linear`].
     Linear(LinearProjector),
