@@ -37,6 +37,7 @@ mod composite;
 mod config;
 mod cross_entropy;
 mod divergence;
+mod features;
 mod head_pass;
 mod output_pass;
 mod sparse;
@@ -47,6 +48,12 @@ pub use config::{LossConfig, ObjectiveConfig, ObjectiveConfigError, TermConfig};
 pub use cross_entropy::{CrossEntropy, cross_entropy};
 pub use distily_kernels::Divergence;
 pub use divergence::{DivergenceTerm, divergence};
+pub use features::{
+    LinearProjector, MlpProjector, OrthogonalProjector, Projector, ProjectorConfig,
+    ProjectorConfigError, RelationHeadsError, Whitening, WhiteningError, attention_kl,
+    attention_mse, check_relation_heads, cka, cosine, dist, hidden_mse, info_nce, layer_normalized,
+    logsum, relation_kl, relation_mse, relation_normalized_kl, rms_normalized,
+};
 pub use head_pass::{default_chunk, through_head};
 pub use sparse::{random_sample, top_k};
 pub use weights::mean_over;

@@ -1,0 +1,37 @@
+//! Losses on features: hidden states, queries, keys and values, attention maps.
+//!
+//! Each is a function over plain tensors, composed of burn operations; half-precision features are
+//! widened to f32 first, and the teacher gets no gradient.
+
+mod attention;
+mod cka;
+mod cosine;
+mod dist;
+mod hidden_mse;
+mod info_nce;
+mod logsum;
+mod maps;
+mod norm;
+mod projector;
+mod relation;
+mod rows;
+#[cfg(test)]
+mod testing;
+mod whitening;
+
+pub use attention::{attention_kl, attention_mse};
+pub use cka::cka;
+pub use cosine::cosine;
+pub use dist::dist;
+pub use hidden_mse::hidden_mse;
+pub use info_nce::info_nce;
+pub use logsum::logsum;
+pub use norm::{layer_normalized, rms_normalized};
+pub use projector::{
+    LinearProjector, MlpProjector, OrthogonalProjector, Projector, ProjectorConfig,
+    ProjectorConfigError,
+};
+pub use relation::{
+    RelationHeadsError, check_relation_heads, relation_kl, relation_mse, relation_normalized_kl,
+};
+pub use whitening::{Whitening, WhiteningError};

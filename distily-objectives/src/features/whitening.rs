@@ -1,0 +1,331 @@
+use super::rows::{centred, filled, widened};
+use burn::tensor::{Tensor, TensorData};
+use distily_kernels::in_format_of;
+use thiserror::Error;
+
+/// Why features can't be whitened.
+#[derive(Debug, Clone, Copy, PartialEq, Error)]
+#[non_exhaustive]
+pub enum WhiteningError {
+    /// A covariance of this width needs more tokens.
+    #[error(
+        "got {tokens} tokens of width {width}, expected more tokens than the width: give more batches"
+    )]
+    TooFewTokens {
+        /// Tokens that counted.
+        tokens: usize,
+        /// The width.
+        width: usize,
+    },
+    /// The shrinkage is no share.
+    #[error("`shrinkage`: got {got}, expected a number from 0 to 1")]
+    Shrinkage {
+        /// What was given.
+        got: f64,
+    },
+    /// The batches are not alike.
+    #[error("got a batch of width {got}, expected {expected} as in the first")]
+    Width {
+        /// Its width.
+        got: usize,
+        /// The first batch's.
+        expected: usize,
+    },
+    /// Features that are not finite, or without any variance left after shrinkage.
+    #[error(
+        "the covariance is not positive definite at column {column}: the features are not finite, constant, or need more shrinkage"
+    )]
+    NotDefinite {
+        /// Where it was found.
+        column: usize,
+    },
+}
+
+/// The whitening of a teacher's features: x ↦ (x - mean) L⁻ᵀ, where L Lᵀ = (1 - λ) C + λ tr(C)/d · I
+/// is the shrunk covariance C of calibration features, by its Cholesky factor. Whitened, every
+/// direction counts the same in a squared error, and not by its variance.
+#[derive(Debug, Clone)]
+pub struct Whitening {
+    /// `[width]`.
+    mean: Tensor<1>,
+    /// L⁻¹, `[width, width]`.
+    inverse: Tensor<2>,
+}
+
+impl Whitening {
+    /// The whitening of batches `[tokens, width]`, each with the weights of its tokens `[tokens]`,
+    /// of which only matters where they are 0: those tokens do not count, whatever they hold. The
+    /// shrinkage λ is usually 1e-3.
+    ///
+    /// Products are taken in f32 on the features' device, about each batch's own mean, and added up
+    /// and factorised in f64 on the host, in time width³.
+    ///
+    /// # Errors
+    ///
+    /// [`WhiteningError`]: more tokens than the width must count.
+    ///
+    /// # Panics
+    ///
+    /// If a batch has not as many weights as tokens.
+    pub fn of(
+        batches: impl IntoIterator<Item = (Tensor<2>, Tensor<1>)>,
+        shrinkage: f64,
+    ) -> Result<Self, WhiteningError> {
+        if !(0.0..=1.0).contains(&shrinkage) {
+            return Err(WhiteningError::Shrinkage { got: shrinkage });
+        }
+        let mut batches = batches.into_iter().peekable();
+        let Some(first) = batches.peek() else {
+            return Err(WhiteningError::TooFewTokens {
+                tokens: 0,
+                width: 0,
+            });
+        };
+        let (width, device) = (first.0.dims()[1], first.0.device().without_autodiff());
+        let mut moments = Moments::new(width);
+        for (features, weights) in batches {
+            moments.add(features, weights)?;
+        }
+        let covariance = moments.covariance(shrinkage)?;
+        let inverse = inverse_of_lower(&cholesky(covariance, width)?, width);
+        let narrow = |values: &[f64]| values.iter().map(|&x| x as f32).collect::<Vec<_>>();
+        let (mean, inverse) = (narrow(&moments.mean), narrow(&inverse));
+        Ok(Self {
+            mean: Tensor::from_data(TensorData::new(mean, [width]), &device),
+            inverse: Tensor::from_data(TensorData::new(inverse, [width, width]), &device),
+        })
+    }
+
+    /// A teacher's features, whitened along the last axis: f32 where they are in half precision,
+    /// and outside any graph.
+    ///
+    /// # Panics
+    ///
+    /// If the width or the device is not that of the batches.
+    pub fn apply<const D: usize>(&self, teacher: Tensor<D>) -> Tensor<D> {
+        let shape = teacher.dims();
+        let width = shape[D - 1];
+        assert_eq!([width], self.mean.dims(), "the width differs");
+        let teacher = widened(teacher.without_autodiff());
+        let tokens = shape[..D - 1].iter().product::<usize>();
+        let x = teacher.reshape([tokens, width]);
+        let mean = in_format_of(self.mean.clone(), &x).unsqueeze::<2>();
+        let inverse = in_format_of(self.inverse.clone(), &x);
+        (x - mean).matmul(inverse.transpose()).reshape(shape)
+    }
+}
+
+/// Mean and scatter of the tokens so far.
+struct Moments {
+    tokens: usize,
+    mean: Vec<f64>,
+    /// Σ (x - mean)(x - mean)ᵀ, row after row.
+    scatter: Vec<f64>,
+}
+
+impl Moments {
+    fn new(width: usize) -> Self {
+        Self {
+            tokens: 0,
+            mean: vec![0.0; width],
+            scatter: vec![0.0; width * width],
+        }
+    }
+
+    /// Adds a batch as Chan, Golub and LeVeque (1979) do.
+    fn add(&mut self, features: Tensor<2>, weights: Tensor<1>) -> Result<(), WhiteningError> {
+        let ([tokens, got], expected) = (features.dims(), self.mean.len());
+        if got != expected {
+            return Err(WhiteningError::Width { got, expected });
+        }
+        assert_eq!(weights.dims(), [tokens], "one weight a token");
+        let masked = weights.without_autodiff().equal_scalar(0.0);
+        let masked = masked.unsqueeze_dim::<2>(1);
+        let counting = masked.clone().bool_not().int().sum().into_scalar::<i64>();
+        if counting == 0 {
+            return Ok(());
+        }
+        let x = widened(features.without_autodiff());
+        let x = filled(x, masked.clone(), 0.0);
+        let numbers = |x: Tensor<2>| x.into_data().iter::<f64>().collect::<Vec<_>>();
+        let mean = numbers(x.clone().sum_dim(0).div_scalar(counting as f64));
+        let x = centred(x, &masked);
+        let scatter = numbers(x.clone().transpose().matmul(x));
+
+        let (before, added) = (self.tokens as f64, counting as f64);
+        let share = added / (before + added);
+        let apart: Vec<f64> = mean.iter().zip(&self.mean).map(|(a, b)| a - b).collect();
+        let rows = self.scatter.chunks_exact_mut(expected);
+        for ((row, scatter), a) in rows.zip(scatter.chunks_exact(expected)).zip(&apart) {
+            for ((sum, x), b) in row.iter_mut().zip(scatter).zip(&apart) {
+                *sum += x + a * b * before * share;
+            }
+        }
+        for (mean, apart) in self.mean.iter_mut().zip(apart) {
+            *mean += apart * share;
+        }
+        self.tokens += counting as usize;
+        Ok(())
+    }
+
+    fn covariance(&self, shrinkage: f64) -> Result<Vec<f64>, WhiteningError> {
+        let (tokens, width) = (self.tokens, self.mean.len());
+        if tokens <= width {
+            return Err(WhiteningError::TooFewTokens { tokens, width });
+        }
+        let share = (1.0 - shrinkage) / tokens as f64;
+        let trace: f64 = self.scatter.iter().step_by(width + 1).sum();
+        let mut covariance: Vec<f64> = self.scatter.iter().map(|x| x * share).collect();
+        for x in covariance.iter_mut().step_by(width + 1) {
+            *x += shrinkage * trace / (tokens * width) as f64;
+        }
+        Ok(covariance)
+    }
+}
+
+/// The lower factor L of a symmetric matrix L Lᵀ, row after row.
+fn cholesky(mut matrix: Vec<f64>, width: usize) -> Result<Vec<f64>, WhiteningError> {
+    for row in 0..width {
+        let (above, below) = matrix.split_at_mut(row * width);
+        let this = &mut below[..width];
+        for (column, other) in above.chunks_exact(width).enumerate() {
+            let rest = this[column] - dot(&this[..column], &other[..column]);
+            this[column] = rest / other[column];
+        }
+        let pivot = this[row] - dot(&this[..row], &this[..row]);
+        // Also where it is no number.
+        if !(pivot > 0.0 && pivot.is_finite()) {
+            return Err(WhiteningError::NotDefinite { column: row });
+        }
+        this[row] = pivot.sqrt();
+        this[row + 1..].fill(0.0);
+    }
+    Ok(matrix)
+}
+
+/// The inverse of a lower triangular matrix.
+fn inverse_of_lower(lower: &[f64], width: usize) -> Vec<f64> {
+    let mut inverse = vec![0.0; width * width];
+    for row in 0..width {
+        let factors = &lower[row * width..][..=row];
+        let (above, below) = inverse.split_at_mut(row * width);
+        let this = &mut below[..width];
+        this[row] = 1.0;
+        for (&factor, other) in factors.iter().zip(above.chunks_exact(width)) {
+            for (x, y) in this[..row].iter_mut().zip(other) {
+                *x -= factor * y;
+            }
+        }
+        for x in &mut this[..=row] {
+            *x /= factors[row];
+        }
+    }
+    inverse
+}
+
+/// Σ a · b, in eight sums that a compiler can keep in one register.
+fn dot(a: &[f64], b: &[f64]) -> f64 {
+    let (a, b) = (a.chunks_exact(8), b.chunks_exact(8));
+    let rest: f64 = a
+        .remainder()
+        .iter()
+        .zip(b.remainder())
+        .map(|(a, b)| a * b)
+        .sum();
+    let mut sums = [0.0; 8];
+    for (a, b) in a.zip(b) {
+        for (sum, (a, b)) in sums.iter_mut().zip(a.iter().zip(b)) {
+            *sum += a * b;
+        }
+    }
+    rest + sums.iter().sum::<f64>()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{largest, random, some_tokens};
+    use super::*;
+    use burn::tensor::Device;
+    use proptest::prelude::*;
+
+    fn all(tokens: usize) -> Tensor<1> {
+        crate::mean_over(&vec![true; tokens], &Device::flex())
+    }
+
+    /// Features of which some columns follow others, with a mean.
+    fn correlated(tokens: usize, width: usize, seed: u64) -> Tensor<2> {
+        let mix = random([width, width], seed ^ 1) * 0.1 + Tensor::<2>::eye(width, &Device::flex());
+        random([tokens, width], seed).matmul(mix) * 10.0 + 30.0
+    }
+
+    proptest! {
+        #[test]
+        fn whitened_features_have_the_covariance_of_noise(seed in any::<u64>(), width in 1usize..20) {
+            let x = correlated(200, width, seed);
+            let part = |start, tokens| (x.clone().narrow(0, start, tokens), all(tokens));
+            let parts = [part(0, 30), part(30, 1), part(31, 169)];
+            let whitened = Whitening::of(parts, 1e-6).unwrap().apply(x);
+            prop_assert!(largest(whitened.clone().mean_dim(0)) < 1e-2);
+            let covariance = whitened.clone().transpose().matmul(whitened) / 200.0;
+            prop_assert!(largest(covariance - Tensor::<2>::eye(width, &Device::flex())) < 1e-2);
+        }
+
+        #[test]
+        fn masked_tokens_change_nothing(seed in any::<u64>()) {
+            let x = correlated(60, 4, seed);
+            let weights = crate::mean_over(&some_tokens(60, seed), &x.device());
+            let mask = weights.clone().equal_scalar(0.0).unsqueeze_dim::<2>(1);
+            let nan = filled(x.clone(), mask, f64::NAN);
+            let a = Whitening::of([(x.clone(), weights.clone())], 1e-3).unwrap().apply(x.clone());
+            let b = Whitening::of([(nan, weights)], 1e-3).unwrap().apply(x);
+            prop_assert_eq!(largest(a - b), 0.0);
+        }
+    }
+
+    #[test]
+    fn all_shrinkage_is_one_scale() {
+        let x = Tensor::<2>::from_data(
+            [[1f32, 0.0], [-1.0, 0.0], [0.0, 0.0], [0.0, 0.0]],
+            &Device::flex(),
+        );
+        // The mean of the variances 1/2 and 0.
+        let whitened = Whitening::of([(x.clone(), all(4))], 1.0)
+            .unwrap()
+            .apply(x.clone());
+        assert!(largest(whitened - x * 2.0) < 1e-6);
+    }
+
+    #[test]
+    fn what_can_not_be_whitened_is_an_error() {
+        let of = |x: Tensor<2>, shrinkage| {
+            let weights = all(x.dims()[0]);
+            Whitening::of([(x, weights)], shrinkage).unwrap_err()
+        };
+        let few = WhiteningError::TooFewTokens {
+            tokens: 4,
+            width: 4,
+        };
+        assert_eq!(of(random([4, 4], 1), 1e-3), few);
+        let device = Device::flex();
+        for x in [f32::NAN, f32::INFINITY, 1.0] {
+            let constant = Tensor::<2>::full([9, 3], x, &device);
+            assert_eq!(
+                of(constant, 1e-3),
+                WhiteningError::NotDefinite { column: 0 }
+            );
+        }
+        assert_eq!(
+            of(random([9, 3], 1), -1.0),
+            WhiteningError::Shrinkage { got: -1.0 }
+        );
+        let batches = [3, 4].map(|width| (random([9, width], 1), all(9)));
+        let error = Whitening::of(batches, 1e-3).unwrap_err();
+        assert_eq!(
+            error,
+            WhiteningError::Width {
+                got: 4,
+                expected: 3
+            }
+        );
+    }
+}
