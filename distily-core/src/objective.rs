@@ -58,6 +58,7 @@ impl Comparison<'_> {
 
 /// What a teacher says of some tokens.
 #[derive(Debug, Clone)]
+#[allow(clippy::large_enum_variant)] // one at a time, and its tensors are far larger
 #[non_exhaustive]
 pub enum TeacherTokens {
     /// Logits, `[tokens, vocabulary]`.

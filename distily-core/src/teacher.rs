@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 
 /// What a teacher says about the next token at every position.
 #[derive(Debug, Clone)]
+#[allow(clippy::large_enum_variant)] // one at a time, and its tensors are far larger
 #[non_exhaustive]
 pub enum Distribution {
     /// Logits, `[batch, seq, vocabulary]`.

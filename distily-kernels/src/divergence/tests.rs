@@ -88,7 +88,7 @@ proptest! {
         let teacher = logits([1, 5], seed ^ 1, 1.5);
         let device = Device::flex();
         let of = |by: f64| {
-            let mut step = vec![0.0f64; 5];
+            let mut step = [0.0f64; 5];
             step[at] = by;
             let step = Tensor::<2>::from_data([[step[0], step[1], step[2], step[3], step[4]]], &device);
             let student = student.clone() + step;

@@ -73,7 +73,7 @@ pub(super) fn ln(x: f32) -> f32 {
     p = p * m - 1.666_805_8e-1;
     p = p * m + 2.000_071_5e-1;
     p = p * m - 2.499_999_4e-1;
-    p = p * m + 3.333_333_1e-1;
+    p = p * m + 3.333_333e-1;
     let square = m * m;
     let tail = p * m * square + exponent * LN_2_LOW - 0.5 * square;
     m + tail + exponent * LN_2_HIGH
