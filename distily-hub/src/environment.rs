@@ -86,8 +86,8 @@ mod tests {
 
     #[test]
     fn an_empty_environment_means_the_defaults() {
-        let hub = hub_of(&[("HF_HOME", ""), ("HF_TOKEN", "")], Path::new("/home/me"));
-        assert_eq!(hub.cache, Path::new("/home/me/.cache/huggingface/hub"));
+        let hub = hub_of(&[("HF_HOME", ""), ("HF_TOKEN", "")], Path::new("/me"));
+        assert_eq!(hub.cache, Path::new("/me/.cache/huggingface/hub"));
         assert_eq!(hub.endpoint, "https://huggingface.co");
         assert_eq!((hub.token, hub.offline), (None, false));
     }

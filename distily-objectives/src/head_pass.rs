@@ -123,18 +123,14 @@ pub(crate) fn try_through_head<E>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use burn::tensor::{Device, TensorData};
+    use crate::features::testing::random;
+    use burn::tensor::TensorData;
     use distily_kernels::{Divergence, divergence};
     use proptest::prelude::*;
 
-    fn noise<const D: usize>(shape: [usize; D], seed: u64, device: &Device) -> Tensor<D> {
-        use rand::Rng;
-        let mut generator = distily_core::Seed(seed).generator("test", 0);
-        let count = shape.iter().product();
-        let values: Vec<f32> = (0..count)
-            .map(|_| (generator.next_u32() >> 8) as f32 / (1 << 23) as f32 - 1.0)
-            .collect();
-        Tensor::from_data(TensorData::new(values, shape), device)
+    /// A parameter.
+    fn leaf<const D: usize>(shape: [usize; D], seed: u64) -> Tensor<D> {
+        Tensor::from_inner(random(shape, seed)).require_grad()
     }
 
     proptest! {
@@ -145,15 +141,13 @@ mod tests {
             with_bias in any::<bool>(), scaled in any::<bool>(), capped in any::<bool>(),
             frozen in any::<bool>(),
         ) {
-            let device = Device::flex().autodiff();
             let (width, vocabulary) = (5, 11);
-            let leaf = |shape, seed| noise::<2>(shape, seed, &device).require_grad();
             let hidden = leaf([tokens, width], seed);
             let weight = match by_width {
                 true => leaf([width, vocabulary], seed ^ 1),
                 false => leaf([vocabulary, width], seed ^ 1),
             };
-            let bias = noise::<1>([vocabulary], seed ^ 2, &device).require_grad();
+            let bias = leaf([vocabulary], seed ^ 2);
             let tied = if frozen { weight.clone().detach() } else { weight.clone() };
             let head = Head {
                 bias: with_bias.then(|| bias.clone()),
@@ -161,8 +155,8 @@ mod tests {
                 soft_cap: capped.then_some(2.0),
                 ..if by_width { Head::by_width(tied) } else { Head::by_vocabulary(tied) }
             };
-            let teacher = noise::<2>([tokens, vocabulary], seed ^ 3, &Device::flex());
-            let weights = noise::<1>([tokens], seed ^ 4, &Device::flex()).abs();
+            let teacher = random([tokens, vocabulary], seed ^ 3);
+            let weights = random([tokens], seed ^ 4).abs();
             let of = Divergence::JensenShannon { beta: 0.4 };
             let fused = through_head(hidden.clone(), &head, chunk, |student, range| {
                 let teacher = teacher.clone().slice([range.clone()]);

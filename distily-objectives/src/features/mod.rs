@@ -16,7 +16,7 @@ mod projector;
 mod relation;
 mod rows;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod whitening;
 
 pub use attention::{attention_kl, attention_mse};

@@ -17,7 +17,7 @@ pub(super) fn noise(count: usize, mut state: u64) -> Vec<f32> {
 }
 
 /// A tensor of noise, outside any graph.
-pub(super) fn random<const D: usize>(shape: [usize; D], seed: u64) -> Tensor<D> {
+pub(crate) fn random<const D: usize>(shape: [usize; D], seed: u64) -> Tensor<D> {
     let values = noise(shape.iter().product(), seed);
     Tensor::from_data(TensorData::new(values, shape), &Device::flex())
 }
