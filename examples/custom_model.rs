@@ -68,7 +68,12 @@ fn main() -> Result<()> {
         evaluate_every: 10,
         ..Default::default()
     };
-    let objective = ObjectiveConfig::default().build()?;
+    let objective = ObjectiveConfig::default().build(
+        &student.shape(),
+        &teacher.shape(),
+        Seed(1),
+        &student.device(),
+    )?;
     let teacher = Arc::new(LiveTeacher::new(teacher));
     let mut trainer = Trainer::new(student, teacher, objective, config.clone())?;
     train(&mut trainer, &config, &rows, &held_out)?;

@@ -114,6 +114,9 @@ impl Default for Evaluation {
     }
 }
 
+/// Tokens that a norm of the teacher's hidden states is calibrated with, for each column of them.
+const CALIBRATION: usize = 8;
+
 fn main() -> Result<()> {
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
@@ -123,7 +126,6 @@ fn main() -> Result<()> {
     let text = std::fs::read_to_string(&arguments.config).context(file.clone())?;
     let mut config: Config = toml::from_str(&text).context(file)?;
     // Whatever can be wrong is looked at before hours are spent.
-    let objective = config.objective.build()?;
     config.training.check()?;
     config.student.check()?;
     std::fs::create_dir_all(&config.output)
@@ -134,18 +136,6 @@ fn main() -> Result<()> {
     let teacher = Decoder::load_frozen(&folder, config.teacher_precision, &device)?;
     let tokenizer = TextTokenizer::load(&folder.join("tokenizer.json"))?;
     tokenizer.check_vocabulary(teacher.shape().vocabulary)?;
-
-    let source = &mut config.data.source;
-    source.train = arguments.data.join(&source.train);
-    source.held_out = source.held_out.take().map(|file| arguments.data.join(file));
-    let documents = source.read()?;
-    let end_of_text = teacher.config().end_of_text.first().copied();
-    let rows = |documents: &[String]| -> Result<TokenRows> {
-        let ids = tokenizer.encode(documents)?;
-        Ok(TokenRows::pack(&ids, config.data.length, end_of_text)?)
-    };
-    let train_rows = rows(&documents.train)?;
-    let held_out = rows(&documents.held_out)?.limited_to(config.evaluation.tokens);
 
     let seed = Seed(config.training.seed);
     let student = &config.student;
@@ -161,14 +151,29 @@ fn main() -> Result<()> {
         }
     };
     let model = freeze(model, &student.freeze)?;
+    let objective = config.objective;
+    let objective = objective.build(&model.shape(), &teacher.shape(), seed, &autodiff)?;
+
+    let source = &mut config.data.source;
+    source.train = arguments.data.join(&source.train);
+    source.held_out = source.held_out.take().map(|file| arguments.data.join(file));
+    let documents = source.read()?;
+    let end_of_text = teacher.config().end_of_text.first().copied();
+    let rows = |documents: &[String]| -> Result<TokenRows> {
+        let ids = tokenizer.encode(documents)?;
+        Ok(TokenRows::pack(&ids, config.data.length, end_of_text)?)
+    };
+    let train_rows = rows(&documents.train)?;
+    let held_out = rows(&documents.held_out)?.limited_to(config.evaluation.tokens);
+
+    let live = LiveTeacher::new(teacher.clone());
+    let batches = train_rows.epoch(seed, 0, config.training.batch_size);
+    let tokens = CALIBRATION * teacher.shape().width;
+    let enough = tokens.div_ceil(config.training.batch_size * config.data.length);
+    let objective = objective.calibrated(&live, batches.take(enough))?;
     let before = measure(&model.valid(), Some(&teacher), &held_out)?;
 
-    let mut trainer = Trainer::new(
-        model,
-        Arc::new(LiveTeacher::new(teacher.clone())),
-        objective,
-        config.training.clone(),
-    )?;
+    let mut trainer = Trainer::new(model, Arc::new(live), objective, config.training.clone())?;
     let took = train(&mut trainer, &config.training, &train_rows, &held_out)?;
     let model = trainer.into_student();
     model.save(&config.output, student.stored_as)?;
@@ -227,6 +232,8 @@ fn size(folder: &Path) -> Result<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use burn::tensor::Device;
+    use distily::core::ModelShape;
 
     #[test]
     fn the_configurations_are_read() {
@@ -236,7 +243,20 @@ mod tests {
             let text = std::fs::read_to_string(&path).unwrap();
             let config: Config = toml::from_str(&text)
                 .unwrap_or_else(|problem| panic!("{}: {problem}", path.display()));
-            config.objective.build().unwrap();
+            let shape = ModelShape {
+                vocabulary: 100,
+                width: 64,
+                layers: 4,
+                heads: 4,
+                kv_heads: 2,
+                head_width: 16,
+                ..ModelShape::default()
+            };
+            let device = Device::flex();
+            config
+                .objective
+                .build(&shape, &shape, Seed(1), &device)
+                .unwrap();
         }
     }
 }

@@ -240,6 +240,19 @@ impl TokenBatch {
         self.prediction_mask().iter().filter(|&&m| m).count()
     }
 
+    /// The weight of each prediction in a mean over `predictions`, `[rows * length]`:
+    /// 1 / predictions where it is scored, else 0.
+    pub fn prediction_weights(&self, predictions: usize, device: &Device) -> Tensor<1> {
+        let share = 1.0 / predictions.max(1) as f32;
+        let mask = self.prediction_mask();
+        let weights: Vec<f32> = mask
+            .iter()
+            .map(|&scored| if scored { share } else { 0.0 })
+            .collect();
+        let device = device.clone().without_autodiff();
+        Tensor::from_data(TensorData::new(weights, [mask.len()]), &device)
+    }
+
     /// The id that each position should predict, `[rows, length]`; 0 where the prediction is not
     /// scored.
     pub fn targets(&self) -> Vec<u32> {

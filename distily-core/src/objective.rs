@@ -1,6 +1,6 @@
 use crate::{Answer, ForwardError, Head, ModelShape, Outputs, Taps, TokenBatch};
 use burn::module::{Module, ModuleDisplay};
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{Device, Int, Tensor};
 use distily_kernels::ValueAndGradient;
 use std::fmt::Debug;
 use thiserror::Error;
@@ -37,22 +37,15 @@ pub struct Comparison<'a> {
     /// is accumulated from several batches it is their sum, so that each token weighs the same
     /// however the step was split.
     pub predictions: usize,
+    /// The optimizer steps taken before this one: what schedules of weights follow.
+    pub step: usize,
 }
 
 impl Comparison<'_> {
     /// The weight of each prediction in a mean over the step, `[batch * seq]`: 1 / predictions
     /// where it is scored, else 0.
     pub fn weights(&self, device: &Device) -> Tensor<1> {
-        let share = 1.0 / self.predictions.max(1) as f32;
-        let weights: Vec<f32> = self
-            .batch
-            .prediction_mask()
-            .iter()
-            .map(|&scored| if scored { share } else { 0.0 })
-            .collect();
-        let shape = [weights.len()];
-        let device = device.clone().without_autodiff();
-        Tensor::from_data(TensorData::new(weights, shape), &device)
+        self.batch.prediction_weights(self.predictions, device)
     }
 }
 
@@ -115,8 +108,8 @@ pub trait Term: Debug + Send + Sync {
     /// What logs and reports call it.
     fn name(&self) -> &str;
 
-    /// The factor of its value in the objective.
-    fn weight(&self) -> f64;
+    /// The factor of its value in the objective, after `step` optimizer steps.
+    fn weight(&self, step: usize) -> f64;
 
     /// What it needs of the student and of the teacher, in this order.
     ///
@@ -194,4 +187,30 @@ pub trait Objective: Module + ModuleDisplay {
     ///
     /// [`ObjectiveError::Mismatch`].
     fn evaluate(&self, comparison: &Comparison<'_>) -> Result<LossTerms, ObjectiveError>;
+}
+
+/// The sum of two objectives: how one of your own, with parameters, stands beside a built-in one.
+impl<A: Objective, B: Objective> Objective for (A, B) {
+    fn taps(
+        &self,
+        student: &ModelShape,
+        teacher: &ModelShape,
+    ) -> Result<(Taps, Taps), ObjectiveError> {
+        let (of_first, of_second) = (
+            self.0.taps(student, teacher)?,
+            self.1.taps(student, teacher)?,
+        );
+        Ok((
+            of_first.0.union(&of_second.0),
+            of_first.1.union(&of_second.1),
+        ))
+    }
+
+    fn evaluate(&self, comparison: &Comparison<'_>) -> Result<LossTerms, ObjectiveError> {
+        let (first, second) = (self.0.evaluate(comparison)?, self.1.evaluate(comparison)?);
+        Ok(LossTerms {
+            total: first.total + second.total,
+            terms: first.terms.into_iter().chain(second.terms).collect(),
+        })
+    }
 }

@@ -1,27 +1,107 @@
+use crate::feature_term::{Calibration, FeatureTerm};
 use crate::output_pass::output_pass;
 use burn::module::Module;
+use burn::tensor::Tensor;
 use distily_core::{
-    Comparison, LossTerms, ModelShape, NamedLoss, Objective, ObjectiveError, OutputLoss, Taps, Term,
+    Comparison, LossTerms, ModelShape, NamedLoss, Objective, ObjectiveError, OutputLoss, Taps,
+    Teacher, Term, TokenBatch,
 };
 use std::sync::Arc;
 
 /// A weighted sum of terms: the [`Objective`] that a config describes. Terms of your own go in
 /// beside the built-in ones.
 ///
+/// It is a module because its projectors are trained with the student; a checkpoint of both keeps
+/// them, and an exported student has none.
+///
 /// Its output losses are fused: logits are computed once for all of them, a chunk of tokens at a
 /// time, and never held for a whole batch; see [`through_head`](crate::through_head).
 #[derive(Module, Debug)]
 pub struct Composite {
-    #[module(skip)]
-    terms: Vec<Arc<dyn Term>>,
+    parts: Vec<Part>,
     #[module(skip)]
     chunk: Option<usize>,
+}
+
+/// A term, with what of it is trained.
+#[derive(Module, Debug)]
+pub(crate) enum Part {
+    Term(PlainTerm),
+    Features(FeatureTerm),
+}
+
+/// A term without parameters.
+#[derive(Module, Debug)]
+pub(crate) struct PlainTerm {
+    #[module(skip)]
+    term: Arc<dyn Term>,
+}
+
+impl Part {
+    pub(crate) fn term(term: Arc<dyn Term>) -> Self {
+        Self::Term(PlainTerm { term })
+    }
+
+    pub(crate) fn features(term: FeatureTerm) -> Self {
+        Self::Features(term)
+    }
+
+    fn name(&self) -> &str {
+        match self {
+            Self::Term(PlainTerm { term }) => term.name(),
+            Self::Features(term) => term.name(),
+        }
+    }
+
+    fn weight(&self, step: usize) -> f64 {
+        match self {
+            Self::Term(PlainTerm { term }) => term.weight(step),
+            Self::Features(term) => term.weight(step),
+        }
+    }
+
+    fn taps(
+        &self,
+        student: &ModelShape,
+        teacher: &ModelShape,
+    ) -> Result<(Taps, Taps), ObjectiveError> {
+        match self {
+            Self::Term(PlainTerm { term }) => term.taps(student, teacher),
+            Self::Features(term) => term.taps(student, teacher),
+        }
+    }
+
+    fn value(&self, comparison: &Comparison<'_>) -> Result<Tensor<1>, ObjectiveError> {
+        match self {
+            Self::Term(PlainTerm { term }) => term.value(comparison),
+            Self::Features(term) => term.value(comparison),
+        }
+    }
+
+    fn output_loss(&self) -> Option<&dyn OutputLoss> {
+        match self {
+            Self::Term(PlainTerm { term }) => term.output_loss(),
+            Self::Features(_) => None,
+        }
+    }
 }
 
 impl Composite {
     /// The sum of these terms; `None` without any.
     pub fn new(terms: Vec<Arc<dyn Term>>) -> Option<Self> {
-        (!terms.is_empty()).then_some(Self { terms, chunk: None })
+        let parts: Vec<Part> = terms.into_iter().map(Part::term).collect();
+        (!parts.is_empty()).then(|| Self::of(parts))
+    }
+
+    /// The sum of these parts, which must not be empty.
+    pub(crate) fn of(parts: Vec<Part>) -> Self {
+        Self { parts, chunk: None }
+    }
+
+    /// The same and a term of your own.
+    pub fn with(mut self, term: Arc<dyn Term>) -> Self {
+        self.parts.push(Part::term(term));
+        self
     }
 
     /// The same with another number of tokens whose logits are computed at a time than
@@ -29,6 +109,64 @@ impl Composite {
     pub fn with_chunk(mut self, tokens: usize) -> Self {
         self.chunk = Some(tokens.max(1));
         self
+    }
+
+    /// The same with what its norms have to know of a teacher beforehand, from some batches: more
+    /// tokens than the teacher is wide must be scored in them. Without a norm that has to know
+    /// anything, no batch is run.
+    ///
+    /// # Errors
+    ///
+    /// [`ObjectiveError`]: the teacher can't answer, or its features can't be whitened.
+    pub fn calibrated(
+        mut self,
+        teacher: &dyn Teacher,
+        batches: impl IntoIterator<Item = TokenBatch>,
+    ) -> Result<Self, ObjectiveError> {
+        let mut calibrations: Vec<Option<Calibration>> = self
+            .parts
+            .iter()
+            .map(|part| match part {
+                Part::Features(term) => term.calibration(),
+                Part::Term(_) => None,
+            })
+            .collect();
+        let taps = calibrations.iter().flatten();
+        let Some(taps) = taps.fold(None, |union: Option<Taps>, calibration| {
+            Some(union.unwrap_or_default().union(&calibration.taps))
+        }) else {
+            return Ok(self);
+        };
+        let mut device = None;
+        for batch in batches {
+            let answer = teacher.answer(&batch, &taps)?;
+            let hidden = answer
+                .features
+                .layers
+                .values()
+                .find_map(|layer| layer.hidden.as_ref());
+            let on = hidden.map_or_else(Default::default, Tensor::device);
+            let weights = batch.prediction_weights(batch.predictions(), &on);
+            for (part, calibration) in self.parts.iter().zip(&mut calibrations) {
+                if let (Part::Features(term), Some(calibration)) = (part, calibration) {
+                    term.calibrate(calibration, &answer.features, &weights)?;
+                }
+            }
+            device = Some(on);
+        }
+        let device = device.unwrap_or_default();
+        self.parts = self
+            .parts
+            .into_iter()
+            .zip(&calibrations)
+            .map(|(part, calibration)| match (part, calibration) {
+                (Part::Features(term), Some(calibration)) => {
+                    Ok(Part::Features(term.calibrated(calibration, &device)?))
+                }
+                (part, _) => Ok(part),
+            })
+            .collect::<Result<_, ObjectiveError>>()?;
+        Ok(self)
     }
 }
 
@@ -39,34 +177,35 @@ impl Objective for Composite {
         teacher: &ModelShape,
     ) -> Result<(Taps, Taps), ObjectiveError> {
         let mut taps = (Taps::none(), Taps::none());
-        for term in &self.terms {
-            let (of_student, of_teacher) = term.taps(student, teacher)?;
+        for part in &self.parts {
+            let (of_student, of_teacher) = part.taps(student, teacher)?;
             taps = (taps.0.union(&of_student), taps.1.union(&of_teacher));
         }
         Ok(taps)
     }
 
     fn evaluate(&self, comparison: &Comparison<'_>) -> Result<LossTerms, ObjectiveError> {
+        let step = comparison.step;
         let output: Vec<(f64, &dyn OutputLoss)> = self
-            .terms
+            .parts
             .iter()
-            .filter_map(|term| Some((term.weight(), term.output_loss()?)))
+            .filter_map(|part| Some((part.weight(step), part.output_loss()?)))
             .collect();
-        let mut fused = None;
+        let mut total = None;
         let mut of_output = Vec::new().into_iter();
         if !output.is_empty() {
             let pass = output_pass(&output, comparison, self.chunk)?;
-            fused = Some(pass.total);
+            total = Some(pass.total);
             of_output = pass.values.into_iter();
         }
-        let mut total = fused;
         let mut terms = Vec::new();
-        for term in &self.terms {
-            let value = match term.output_loss().and_then(|_| of_output.next()) {
+        for part in &self.parts {
+            let weight = part.weight(step);
+            let value = match part.output_loss().and_then(|_| of_output.next()) {
                 Some(value) => value,
                 None => {
-                    let value = term.value(comparison)?;
-                    let weighted = value.clone().mul_scalar(term.weight());
+                    let value = part.value(comparison)?;
+                    let weighted = value.clone().mul_scalar(weight);
                     total = Some(match total {
                         None => weighted,
                         Some(sum) => sum + weighted,
@@ -75,13 +214,13 @@ impl Objective for Composite {
                 }
             };
             terms.push(NamedLoss {
-                name: term.name().to_owned(),
-                weight: term.weight(),
+                name: part.name().to_owned(),
+                weight,
                 value,
             });
         }
         Ok(LossTerms {
-            total: total.expect("`new` refuses an empty list"),
+            total: total.expect("there is a part"),
             terms,
         })
     }

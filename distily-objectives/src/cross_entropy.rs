@@ -1,3 +1,4 @@
+use crate::Weight;
 use crate::output_pass::output_pass;
 use burn::tensor::{Int, Tensor};
 use distily_core::{
@@ -24,7 +25,7 @@ pub struct CrossEntropy {
     /// What logs and reports call it.
     pub name: String,
     /// Its factor in the objective.
-    pub weight: f64,
+    pub weight: Weight,
 }
 
 impl OutputLoss for CrossEntropy {
@@ -47,8 +48,8 @@ impl Term for CrossEntropy {
         &self.name
     }
 
-    fn weight(&self) -> f64 {
-        self.weight
+    fn weight(&self, step: usize) -> f64 {
+        self.weight.at(step)
     }
 
     fn taps(&self, _: &ModelShape, _: &ModelShape) -> Result<(Taps, Taps), ObjectiveError> {

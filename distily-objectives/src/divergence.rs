@@ -1,3 +1,4 @@
+use crate::Weight;
 use crate::output_pass::{check_vocabularies, output_pass};
 use burn::tensor::Tensor;
 use distily_core::{
@@ -36,7 +37,7 @@ pub struct DivergenceTerm {
     /// Which.
     pub divergence: Divergence,
     /// Its factor in the objective.
-    pub weight: f64,
+    pub weight: Weight,
     /// The temperature T.
     pub temperature: f64,
     /// Whether it is multiplied by T², so that its gradient keeps its size when T changes.
@@ -97,8 +98,8 @@ impl Term for DivergenceTerm {
         &self.name
     }
 
-    fn weight(&self) -> f64 {
-        self.weight
+    fn weight(&self, step: usize) -> f64 {
+        self.weight.at(step)
     }
 
     fn taps(

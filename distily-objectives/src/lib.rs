@@ -17,19 +17,26 @@
 //! assert_eq!(gradient.slice([1..2]).sum().into_scalar::<f32>(), 0.0);
 //! ```
 //!
-//! An [`ObjectiveConfig`] composes them for a trainer:
+//! An [`ObjectiveConfig`] composes them for a trainer, and knows what to ask of both models:
 //!
 //! ```
+//! use burn::tensor::Device;
+//! use distily_core::{ModelShape, Seed};
 //! use distily_objectives::ObjectiveConfig;
 //!
 //! let config: ObjectiveConfig = toml::from_str(r#"
 //!     terms = [
 //!         { loss = "forward_kl", weight = 0.9, temperature = 2.0 },
-//!         { loss = { skew_reverse_kl = { alpha = 0.1 } }, weight = 0.5 },
-//!         { loss = "cross_entropy", weight = 0.1 },
+//!         { loss = "cross_entropy", weight = { from = 0.5, to = 0.1, steps = 1000 } },
+//!         { loss = "hidden_mse", layers = "uniform", norm = "layer", projector = "linear" },
+//!         { loss = { relation_kl = { of = ["value"] } }, layers = "last" },
 //!     ]
 //! "#)?;
-//! let objective = config.build()?;
+//! let teacher = ModelShape {
+//!     vocabulary: 512, width: 96, layers: 6, heads: 6, kv_heads: 2, head_width: 16, ..ModelShape::default()
+//! };
+//! let student = ModelShape { width: 64, layers: 3, heads: 4, ..teacher.clone() };
+//! let objective = config.build(&student, &teacher, Seed(1), &Device::flex().autodiff())?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
@@ -37,14 +44,18 @@ mod composite;
 mod config;
 mod cross_entropy;
 mod divergence;
+mod feature_term;
 mod features;
 mod head_pass;
 mod output_pass;
+mod schedule;
 mod sparse;
 mod weights;
 
 pub use composite::Composite;
-pub use config::{LossConfig, ObjectiveConfig, ObjectiveConfigError, TermConfig};
+pub use config::{
+    LossConfig, NormConfig, ObjectiveConfig, ObjectiveConfigError, Relation, TermConfig,
+};
 pub use cross_entropy::{CrossEntropy, cross_entropy};
 pub use distily_kernels::Divergence;
 pub use divergence::{DivergenceTerm, divergence};
@@ -55,5 +66,6 @@ pub use features::{
     logsum, relation_kl, relation_mse, relation_normalized_kl, rms_normalized,
 };
 pub use head_pass::{default_chunk, through_head};
+pub use schedule::{Ramp, RampForm, Weight};
 pub use sparse::{random_sample, top_k};
 pub use weights::mean_over;

@@ -4,7 +4,8 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 use distily_core::{
-    Answer, Comparison, Distribution, Features, Head, Objective, Outputs, Seed, Taps, TokenBatch,
+    Answer, Comparison, Distribution, Features, Head, ModelShape, Objective, Outputs, Seed, Taps,
+    TokenBatch,
 };
 use distily_objectives::{LossConfig, ObjectiveConfig, TermConfig, divergence};
 use proptest::prelude::*;
@@ -69,6 +70,14 @@ fn noise(shape: [usize; 3], seed: u64) -> Tensor<3> {
 
 const WIDTH: usize = 6;
 
+fn shape() -> ModelShape {
+    ModelShape {
+        vocabulary: 10,
+        width: WIDTH,
+        ..ModelShape::default()
+    }
+}
+
 fn head(vocabulary: usize, seed: u64) -> Head {
     Head::by_vocabulary(noise([1, vocabulary, WIDTH], seed).squeeze_dim(0))
 }
@@ -97,7 +106,7 @@ fn value(
         features: Features::default(),
     };
     let losses = config
-        .build()
+        .build(&shape(), &shape(), Seed(1), &Device::flex())
         .unwrap()
         .with_chunk(chunk)
         .evaluate(&Comparison {
@@ -106,6 +115,7 @@ fn value(
             teacher: &answer,
             batch,
             predictions,
+            step: 0,
         })
         .unwrap();
     let terms: f32 = losses
@@ -157,8 +167,8 @@ proptest! {
             let outputs = Outputs::new(student.clone(), heads[0], &Taps::none());
             let distribution = Distribution::Hidden(teacher.clone(), Box::new(heads[1].clone()));
             let answer = Answer { distribution, features: Features::default() };
-            let comparison = Comparison { student: &outputs, head: heads[0], teacher: &answer, batch: &batch, predictions };
-            config.build().unwrap().evaluate(&comparison).unwrap().total.into_scalar::<f32>()
+            let comparison = Comparison { student: &outputs, head: heads[0], teacher: &answer, batch: &batch, predictions, step: 0 };
+            config.build(&shape(), &shape(), Seed(1), &Device::flex()).unwrap().evaluate(&comparison).unwrap().total.into_scalar::<f32>()
         };
         let alone = kl_alone([&heads[0], &heads[1]]);
         prop_assert!((alone - kl_alone([&widened(&heads[0]), &heads[1]])).abs() < 1e-5);

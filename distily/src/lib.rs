@@ -6,7 +6,7 @@
 //!
 //! ```
 //! use burn::tensor::Device;
-//! use distily::core::{LiveTeacher, Seed, TokenBatch};
+//! use distily::core::{LanguageModel, LiveTeacher, Seed, TokenBatch};
 //! use distily::models::{Decoder, DecoderConfig, Inheritance, StudentConfig};
 //! use distily::objectives::ObjectiveConfig;
 //! use distily::{Trainer, TrainingConfig};
@@ -22,7 +22,8 @@
 //! let student = Decoder::student(&half, &teacher, &inheritance, Seed(2), &device.clone().autodiff())?;
 //!
 //! let training = TrainingConfig { steps: 2, ..TrainingConfig::default() };
-//! let objective = ObjectiveConfig::default().build()?;
+//! let objective = ObjectiveConfig::default()
+//!     .build(&student.shape(), &teacher.shape(), Seed(1), &student.device())?;
 //! let mut trainer = Trainer::new(student, Arc::new(LiveTeacher::new(teacher)), objective, training)?;
 //! let batch = TokenBatch::new(vec![1, 2, 3, 4, 5, 6, 7, 8], [2, 4])?;
 //! let before = trainer.step(&[batch.clone()])?.loss;

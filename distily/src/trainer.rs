@@ -97,6 +97,11 @@ impl<S: CausalLm, O: Objective> Trainer<S, O> {
         &self.trainee().student
     }
 
+    /// The objective as it is now, with its projectors.
+    pub fn objective(&self) -> &O {
+        &self.trainee().objective
+    }
+
     /// The student, off its autodiff device.
     pub fn into_student(self) -> S {
         self.trainee().student.valid()
@@ -136,6 +141,7 @@ impl<S: CausalLm, O: Objective> Trainer<S, O> {
                 teacher: &teacher,
                 batch,
                 predictions,
+                step: self.step,
             })?;
             drop((student, teacher));
             loss += scalar(&losses.total);

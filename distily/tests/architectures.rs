@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use burn::tensor::Device;
-use distily::core::{LiveTeacher, Seed, Teacher, TokenBatch};
+use distily::core::{LanguageModel, LiveTeacher, Seed, Teacher, TokenBatch};
 use distily::models::{Architecture, Decoder, DecoderConfig};
 use distily::objectives::{Composite, ObjectiveConfig};
 use distily::{Trainer, TrainingConfig};
@@ -42,13 +42,16 @@ fn trainer(
         learning_rate: 1e-2,
         ..TrainingConfig::default()
     };
-    Trainer::new(
-        model(student, seed, &Device::flex().autodiff()),
-        teacher.clone(),
-        ObjectiveConfig::default().build().unwrap(),
-        training,
-    )
-    .unwrap()
+    let student = model(student, seed, &Device::flex().autodiff());
+    let objective = ObjectiveConfig::default()
+        .build(
+            &student.shape(),
+            &teacher.shape(),
+            Seed(1),
+            &student.device(),
+        )
+        .unwrap();
+    Trainer::new(student, teacher.clone(), objective, training).unwrap()
 }
 
 #[test]

@@ -56,7 +56,12 @@ fn objective() -> Composite {
     ] }"#;
     serde_json::from_str::<ObjectiveConfig>(config)
         .unwrap()
-        .build()
+        .build(
+            &student().shape(),
+            &teacher().shape(),
+            Seed(3),
+            &Device::flex().autodiff(),
+        )
         .unwrap()
 }
 
@@ -258,6 +263,7 @@ fn the_gradient_is_that_of_finite_differences() {
             teacher: &teacher,
             batch: &batch,
             predictions: batch.predictions(),
+            step: 0,
         };
         objective().evaluate(&comparison).unwrap().total
     };
@@ -319,7 +325,7 @@ impl Term for Cliff {
     fn name(&self) -> &str {
         "cliff"
     }
-    fn weight(&self) -> f64 {
+    fn weight(&self, _: usize) -> f64 {
         1.0
     }
     fn taps(&self, _: &ModelShape, _: &ModelShape) -> Result<(Taps, Taps), ObjectiveError> {

@@ -8,7 +8,7 @@
 
 use anyhow::Result;
 use clap::Parser;
-use distily::core::{LiveTeacher, Seed};
+use distily::core::{LanguageModel, LiveTeacher, Seed};
 use distily::data::{TextTokenizer, TokenRows};
 use distily::eval::{GenerationConfig, generate};
 use distily::models::{Decoder, Inheritance, StoredAs, StudentConfig};
@@ -73,7 +73,12 @@ fn main() -> Result<()> {
         ..TrainingConfig::default()
     };
     println!("Distilling 6 layers into 3, {} steps:", config.steps);
-    let objective = ObjectiveConfig::default().build()?;
+    let objective = ObjectiveConfig::default().build(
+        &student.shape(),
+        &teacher.shape(),
+        Seed(1),
+        &student.device(),
+    )?;
     let mut trainer = Trainer::new(
         student,
         Arc::new(LiveTeacher::new(teacher.clone())),

@@ -34,4 +34,5 @@ pub use projector::{
 pub use relation::{
     RelationHeadsError, check_relation_heads, relation_kl, relation_mse, relation_normalized_kl,
 };
+pub(crate) use whitening::Moments;
 pub use whitening::{Whitening, WhiteningError};

@@ -1,5 +1,6 @@
 use super::rows::{centred, filled, widened};
-use burn::tensor::{Tensor, TensorData};
+use burn::module::{Module, Param};
+use burn::tensor::{Device, Tensor, TensorData};
 use distily_kernels::in_format_of;
 use thiserror::Error;
 
@@ -44,12 +45,14 @@ pub enum WhiteningError {
 /// The whitening of a teacher's features: x ↦ (x - mean) L⁻ᵀ, where L Lᵀ = (1 - λ) C + λ tr(C)/d · I
 /// is the shrunk covariance C of calibration features, by its Cholesky factor. Whitened, every
 /// direction counts the same in a squared error, and not by its variance.
-#[derive(Debug, Clone)]
+///
+/// It is a module, so that a checkpoint keeps it, but nothing of it is trained.
+#[derive(Module, Debug)]
 pub struct Whitening {
     /// `[width]`.
-    mean: Tensor<1>,
+    mean: Param<Tensor<1>>,
     /// L⁻¹, `[width, width]`.
-    inverse: Tensor<2>,
+    inverse: Param<Tensor<2>>,
 }
 
 impl Whitening {
@@ -71,9 +74,6 @@ impl Whitening {
         batches: impl IntoIterator<Item = (Tensor<2>, Tensor<1>)>,
         shrinkage: f64,
     ) -> Result<Self, WhiteningError> {
-        if !(0.0..=1.0).contains(&shrinkage) {
-            return Err(WhiteningError::Shrinkage { got: shrinkage });
-        }
         let mut batches = batches.into_iter().peekable();
         let Some(first) = batches.peek() else {
             return Err(WhiteningError::TooFewTokens {
@@ -86,14 +86,7 @@ impl Whitening {
         for (features, weights) in batches {
             moments.add(features, weights)?;
         }
-        let covariance = moments.covariance(shrinkage)?;
-        let inverse = inverse_of_lower(&cholesky(covariance, width)?, width);
-        let narrow = |values: &[f64]| values.iter().map(|&x| x as f32).collect::<Vec<_>>();
-        let (mean, inverse) = (narrow(&moments.mean), narrow(&inverse));
-        Ok(Self {
-            mean: Tensor::from_data(TensorData::new(mean, [width]), &device),
-            inverse: Tensor::from_data(TensorData::new(inverse, [width, width]), &device),
-        })
+        moments.whitening(shrinkage, &device)
     }
 
     /// A teacher's features, whitened along the last axis: f32 where they are in half precision,
@@ -109,14 +102,16 @@ impl Whitening {
         let teacher = widened(teacher.without_autodiff());
         let tokens = shape[..D - 1].iter().product::<usize>();
         let x = teacher.reshape([tokens, width]);
-        let mean = in_format_of(self.mean.clone(), &x).unsqueeze::<2>();
-        let inverse = in_format_of(self.inverse.clone(), &x);
+        // A frozen parameter of a trainee is on the trainee's autodiff device; features are not.
+        let mean = in_format_of(self.mean.val().without_autodiff(), &x).unsqueeze::<2>();
+        let inverse = in_format_of(self.inverse.val().without_autodiff(), &x);
         (x - mean).matmul(inverse.transpose()).reshape(shape)
     }
 }
 
 /// Mean and scatter of the tokens so far.
-struct Moments {
+#[derive(Clone)]
+pub(crate) struct Moments {
     tokens: usize,
     mean: Vec<f64>,
     /// Σ (x - mean)(x - mean)ᵀ, row after row.
@@ -124,7 +119,7 @@ struct Moments {
 }
 
 impl Moments {
-    fn new(width: usize) -> Self {
+    pub(crate) fn new(width: usize) -> Self {
         Self {
             tokens: 0,
             mean: vec![0.0; width],
@@ -133,7 +128,11 @@ impl Moments {
     }
 
     /// Adds a batch as Chan, Golub and LeVeque (1979) do.
-    fn add(&mut self, features: Tensor<2>, weights: Tensor<1>) -> Result<(), WhiteningError> {
+    pub(crate) fn add(
+        &mut self,
+        features: Tensor<2>,
+        weights: Tensor<1>,
+    ) -> Result<(), WhiteningError> {
         let ([tokens, got], expected) = (features.dims(), self.mean.len());
         if got != expected {
             return Err(WhiteningError::Width { got, expected });
@@ -166,6 +165,28 @@ impl Moments {
         }
         self.tokens += counting as usize;
         Ok(())
+    }
+
+    /// See [`Whitening::of`].
+    pub(crate) fn whitening(
+        &self,
+        shrinkage: f64,
+        device: &Device,
+    ) -> Result<Whitening, WhiteningError> {
+        if !(0.0..=1.0).contains(&shrinkage) {
+            return Err(WhiteningError::Shrinkage { got: shrinkage });
+        }
+        let width = self.mean.len();
+        let covariance = self.covariance(shrinkage)?;
+        let inverse = inverse_of_lower(&cholesky(covariance, width)?, width);
+        let narrow = |values: &[f64]| values.iter().map(|&x| x as f32).collect::<Vec<_>>();
+        let (mean, inverse) = (narrow(&self.mean), narrow(&inverse));
+        let mean = Param::from_data(TensorData::new(mean, [width]), device);
+        let inverse = Param::from_data(TensorData::new(inverse, [width, width]), device);
+        Ok(Whitening {
+            mean: mean.set_require_grad(false),
+            inverse: inverse.set_require_grad(false),
+        })
     }
 
     fn covariance(&self, shrinkage: f64) -> Result<Vec<f64>, WhiteningError> {
@@ -245,7 +266,6 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
 mod tests {
     use super::super::testing::{largest, random, some_tokens};
     use super::*;
-    use burn::tensor::Device;
     use proptest::prelude::*;
 
     fn all(tokens: usize) -> Tensor<1> {

@@ -1,0 +1,511 @@
+mod error;
+mod loss;
+
+pub use error::ObjectiveConfigError;
+pub use loss::{LossConfig, Relation};
+
+use crate::composite::Part;
+use crate::feature_term::{FeatureTerm, Pair, Settings};
+use crate::{Composite, CrossEntropy, DivergenceTerm, ProjectorConfig, Weight};
+use burn::tensor::Device;
+use distily_core::{ModelShape, Seed};
+use distily_layermap::LayerMapConfig;
+use loss::Misfit;
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// An objective as a config file says it: a list of terms.
+///
+/// ```
+/// use burn::tensor::Device;
+/// use distily_core::{ModelShape, Objective, Seed};
+/// use distily_layermap::LayerMapConfig;
+/// use distily_objectives::{LossConfig, ObjectiveConfig, ProjectorConfig, Ramp, TermConfig};
+///
+/// let hidden = TermConfig {
+///     weight: Ramp::new(1.0, 0.1, 500).into(),
+///     layers: Some(LayerMapConfig::LastK { k: 2 }),
+///     projector: Some(ProjectorConfig::Linear),
+///     ..TermConfig::new(LossConfig::HiddenMse)
+/// };
+/// let config = ObjectiveConfig { terms: vec![TermConfig::new(LossConfig::ForwardKl), hidden] };
+///
+/// let student = ModelShape { vocabulary: 512, width: 64, layers: 3, ..ModelShape::default() };
+/// let teacher = ModelShape { vocabulary: 512, width: 96, layers: 6, ..ModelShape::default() };
+/// let objective = config.build(&student, &teacher, Seed(1), &Device::flex().autodiff())?;
+///
+/// // It asks for what it needs: hidden states of two layers on each side.
+/// let (of_student, of_teacher) = objective.taps(&student, &teacher)?;
+/// assert!(!of_student.wants_any(0) && of_student.wants_any(1) && of_teacher.wants_any(4));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ObjectiveConfig {
+    /// The terms; at least one.
+    pub terms: Vec<TermConfig>,
+}
+
+/// One term of an [`ObjectiveConfig`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TermConfig {
+    /// Which loss.
+    pub loss: LossConfig,
+    /// What logs call it; the loss' name if not said. Two terms of one loss need two names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Its factor, a number or a schedule; 1 if not said.
+    #[serde(default = "one")]
+    pub weight: Weight,
+    /// The temperature of a soft loss on the output; 1 if not said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub temperature: Option<f64>,
+    /// Whether a soft loss is multiplied by the squared temperature, as Hinton et al. do
+    /// (1503.02531); it is if not said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub temperature_squared: Option<bool>,
+    /// Which layers a loss on features compares; [`LayerMapConfig::Uniform`] if not said. Its value
+    /// is the mean over the pairs, so that a weight means the same for any depth.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub layers: Option<LayerMapConfig>,
+    /// What is done to the teacher's hidden states before they are compared; nothing if not said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub norm: Option<NormConfig>,
+    /// What takes the student's hidden states to the teacher's width; nothing if not said. Each
+    /// pair of layers has one of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub projector: Option<ProjectorConfig>,
+}
+
+/// What is done to a teacher's hidden states before they are compared. None of it is trained: a
+/// trained norm of the teacher would let the loss fall to 0 by making all tokens alike.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[non_exhaustive]
+pub enum NormConfig {
+    /// See [`layer_normalized`](crate::layer_normalized).
+    Layer,
+    /// See [`rms_normalized`](crate::rms_normalized).
+    Rms,
+    /// See [`Whitening`](crate::Whitening); the objective needs
+    /// [`Composite::calibrated`](crate::Composite::calibrated).
+    Whitened {
+        /// The shrinkage λ, 0 to 1.
+        #[serde(default = "thousandth")]
+        shrinkage: f64,
+    },
+}
+
+impl TermConfig {
+    /// A loss with weight 1 and nothing else said.
+    pub fn new(loss: LossConfig) -> Self {
+        Self {
+            loss,
+            name: None,
+            weight: one(),
+            temperature: None,
+            temperature_squared: None,
+            layers: None,
+            norm: None,
+            projector: None,
+        }
+    }
+}
+
+fn one() -> Weight {
+    Weight::Constant(1.0)
+}
+
+fn thousandth() -> f64 {
+    1e-3
+}
+
+impl Default for ObjectiveConfig {
+    /// Forward KL alone.
+    fn default() -> Self {
+        Self {
+            terms: vec![TermConfig::new(LossConfig::ForwardKl)],
+        }
+    }
+}
+
+impl ObjectiveConfig {
+    /// The objective for a student and a teacher of these shapes.
+    ///
+    /// Projectors are made on `device`, the student's, and each draws its own numbers from `seed`.
+    ///
+    /// # Errors
+    ///
+    /// [`ObjectiveConfigError`], naming the term and the field.
+    pub fn build(
+        &self,
+        student: &ModelShape,
+        teacher: &ModelShape,
+        seed: Seed,
+        device: &Device,
+    ) -> Result<Composite, ObjectiveConfigError> {
+        if self.terms.is_empty() {
+            return Err(ObjectiveConfigError::NoTerms);
+        }
+        let mut names = HashMap::new();
+        for (term, config) in self.terms.iter().enumerate() {
+            let name = config.name();
+            if let Some(first) = names.insert(name, term) {
+                let name = name.to_owned();
+                return Err(ObjectiveConfigError::NameTwice { term, first, name });
+            }
+        }
+        let models = Models {
+            student,
+            teacher,
+            seed,
+            device,
+        };
+        let terms = self.terms.iter().enumerate();
+        let parts = terms.map(|(index, config)| config.build(index, &models));
+        Ok(Composite::of(parts.collect::<Result<_, _>>()?))
+    }
+}
+
+/// What an objective is built for.
+struct Models<'a> {
+    student: &'a ModelShape,
+    teacher: &'a ModelShape,
+    seed: Seed,
+    device: &'a Device,
+}
+
+impl TermConfig {
+    fn name(&self) -> &str {
+        self.name.as_deref().unwrap_or(self.loss.name())
+    }
+
+    fn build(&self, term: usize, models: &Models<'_>) -> Result<Part, ObjectiveConfigError> {
+        self.check_numbers(term)?;
+        if let Some(divergence) = self.loss.divergence() {
+            self.check_fields(term, &["temperature", "temperature_squared"])?;
+            return Ok(Part::term(Arc::new(DivergenceTerm {
+                name: self.name().to_owned(),
+                divergence,
+                weight: self.weight,
+                temperature: self.temperature.unwrap_or(1.0),
+                temperature_squared: self.temperature_squared.unwrap_or(true),
+            })));
+        }
+        let loss = self.loss.of_features(models.student, models.teacher);
+        let loss = loss.map_err(|misfit| match misfit {
+            Misfit::Heads(problem) => ObjectiveConfigError::RelationHeads { term, problem },
+            Misfit::NoRelations => ObjectiveConfigError::NoRelations { term },
+            Misfit::NoAttention { side } => ObjectiveConfigError::NoAttention {
+                term,
+                loss: self.loss.name(),
+                side,
+            },
+        })?;
+        let Some(loss) = loss else {
+            self.check_fields(term, &[])?;
+            return Ok(Part::term(Arc::new(CrossEntropy {
+                name: self.name().to_owned(),
+                weight: self.weight,
+            })));
+        };
+        let allowed: &[&str] = if self.loss.compares_hidden_states() {
+            &["layers", "norm", "projector"]
+        } else {
+            &["layers"]
+        };
+        self.check_fields(term, allowed)?;
+        let pairs = self.pairs(term, models)?;
+        let settings = Settings {
+            name: self.name().to_owned(),
+            weight: self.weight,
+            loss,
+            norm: self.norm,
+            student: models.student.clone(),
+            teacher: models.teacher.clone(),
+        };
+        Ok(Part::features(FeatureTerm::new(settings, pairs)))
+    }
+
+    /// The pairs of layers that a loss on features compares, with their projectors.
+    fn pairs(&self, term: usize, models: &Models<'_>) -> Result<Vec<Pair>, ObjectiveConfigError> {
+        let (student, teacher) = (models.student, models.teacher);
+        let rule = self.layers.clone().unwrap_or(LayerMapConfig::Uniform);
+        let map = rule.build(student.layers, teacher.layers);
+        let map = map.map_err(|problem| ObjectiveConfigError::Layers { term, problem })?;
+        let needs_equal_widths = self.loss.compares_hidden_states() && self.loss != LossConfig::Cka;
+        if needs_equal_widths && self.projector.is_none() && student.width != teacher.width {
+            return Err(ObjectiveConfigError::NoProjector {
+                term,
+                loss: self.loss.name(),
+                student: student.width,
+                teacher: teacher.width,
+            });
+        }
+        let pair = |&(of_student, of_teacher): &(usize, usize)| {
+            let projector = self.projector.map(|projector| {
+                let name = format!("{} {of_student} {of_teacher}", self.name());
+                let widths = (student.width, teacher.width);
+                projector.init(widths.0, widths.1, models.seed, &name, models.device)
+            });
+            let projector = projector.transpose();
+            let projector =
+                projector.map_err(|problem| ObjectiveConfigError::Projector { term, problem })?;
+            Ok(Pair::new(of_student, of_teacher, projector))
+        };
+        map.pairs().iter().map(pair).collect()
+    }
+
+    fn check_numbers(&self, term: usize) -> Result<(), ObjectiveConfigError> {
+        let weights = self.weight.numbers().into_iter().map(|(field, weight)| {
+            let allowed = weight >= 0.0 && weight.is_finite();
+            (field, weight, allowed, "0 or more")
+        });
+        let temperature = self.temperature.map(|temperature| {
+            let allowed = temperature > 0.0 && temperature.is_finite();
+            ("temperature", temperature, allowed, "a positive number")
+        });
+        let shrinkage = match self.norm {
+            Some(NormConfig::Whitened { shrinkage }) => Some((
+                "norm.whitened.shrinkage",
+                shrinkage,
+                (0.0..=1.0).contains(&shrinkage),
+                "0 to 1",
+            )),
+            _ => None,
+        };
+        let numbers = weights.chain(temperature).chain(shrinkage);
+        for (field, got, allowed, expected) in numbers.chain(self.loss.parameters()) {
+            if !allowed {
+                return Err(ObjectiveConfigError::OutOfRange {
+                    term,
+                    field,
+                    got,
+                    expected,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether nothing is said that this loss does not know.
+    fn check_fields(&self, term: usize, known: &[&str]) -> Result<(), ObjectiveConfigError> {
+        for (field, said) in [
+            ("temperature", self.temperature.is_some()),
+            ("temperature_squared", self.temperature_squared.is_some()),
+            ("layers", self.layers.is_some()),
+            ("norm", self.norm.is_some()),
+            ("projector", self.projector.is_some()),
+        ] {
+            if said && !known.contains(&field) {
+                let loss = self.loss.name();
+                return Err(ObjectiveConfigError::MeansNothing { term, field, loss });
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shape(width: usize, layers: usize) -> ModelShape {
+        ModelShape {
+            vocabulary: 32,
+            width,
+            layers,
+            heads: 4,
+            kv_heads: 2,
+            head_width: 8,
+            ..ModelShape::default()
+        }
+    }
+
+    fn built(
+        terms: &str,
+        student: &ModelShape,
+        teacher: &ModelShape,
+    ) -> Result<Composite, ObjectiveConfigError> {
+        let config: ObjectiveConfig = toml::from_str(&format!("terms = [{terms}]")).unwrap();
+        config.build(student, teacher, Seed(1), &Device::flex())
+    }
+
+    /// The error of terms between models of unequal width and depth.
+    fn error(terms: &str) -> ObjectiveConfigError {
+        built(terms, &shape(16, 3), &shape(24, 6)).unwrap_err()
+    }
+
+    #[test]
+    fn every_loss_is_read_by_its_name() {
+        for text in [
+            r#""forward_kl""#,
+            r#""reverse_kl""#,
+            r#""soft_cross_entropy""#,
+            "{ mixed_kl = {} }",
+            "{ jensen_shannon = { beta = 0.1 } }",
+            "{ skew_kl = {} }",
+            "{ skew_reverse_kl = {} }",
+            "{ adaptive_kl = {} }",
+            r#""total_variation""#,
+            "{ alpha_beta = { alpha = 0.2, beta = 0.7 } }",
+            r#""probabilities_mse""#,
+            r#""logits_mse""#,
+            r#""cross_entropy""#,
+            r#""hidden_mse""#,
+            r#""cosine""#,
+            "{ logsum = {} }",
+            r#""cka""#,
+            "{ info_nce = { tau = 0.2 } }",
+            "{ dist = {} }",
+            "{ relation_mse = {} }",
+            r#"{ relation_kl = { of = ["value"] } }"#,
+            "{ relation_normalized_kl = { heads = 2 } }",
+            r#""attention_mse""#,
+            r#""attention_kl""#,
+        ] {
+            let term = format!("{{ loss = {text} }}");
+            let config: ObjectiveConfig = toml::from_str(&format!("terms = [{term}]")).unwrap();
+            assert!(text.contains(config.terms[0].loss.name()), "{text}");
+            built(&term, &shape(16, 3), &shape(16, 6)).unwrap();
+            // It is written as it is read.
+            let written = toml::to_string(&config).unwrap();
+            assert_eq!(toml::from_str::<ObjectiveConfig>(&written).unwrap(), config);
+        }
+    }
+
+    #[test]
+    fn numbers_out_of_range_are_named() {
+        assert_eq!(error(""), ObjectiveConfigError::NoTerms);
+        assert_eq!(
+            error(r#"{ loss = "forward_kl", temperature = 0.0 }"#).to_string(),
+            "term 0: `temperature`: got 0, expected a positive number"
+        );
+        for (weight, field) in [
+            ("-1.0", "`weight`"),
+            ("nan", "`weight`"),
+            ("inf", "`weight`"),
+            ("{ from = 1.0, to = -0.5, steps = 9 }", "`weight.to`"),
+            ("{ from = nan, to = 0.5, steps = 9 }", "`weight.from`"),
+        ] {
+            let error = error(&format!(r#"{{ loss = "reverse_kl", weight = {weight} }}"#));
+            assert!(error.to_string().contains(field), "{error}");
+        }
+        for (loss, field) in [
+            ("{ skew_kl = { alpha = 1.0 } }", "alpha"),
+            ("{ logsum = { alpha = 1.0 } }", "alpha"),
+            ("{ logsum = { floor = 0.0 } }", "floor"),
+            ("{ info_nce = { tau = -0.1 } }", "tau"),
+            ("{ relation_normalized_kl = { tau = nan } }", "tau"),
+            ("{ dist = { between = -1.0 } }", "between"),
+        ] {
+            let error = error(&format!("{{ loss = {loss} }}")).to_string();
+            assert!(error.contains(&format!("`{field}`: got")), "{error}");
+        }
+        let shrinkage = r#"{ loss = "cosine", norm = { whitened = { shrinkage = 2.0 } } }"#;
+        assert!(error(shrinkage).to_string().contains("shrinkage`: got 2"));
+        let unknown = toml::from_str::<ObjectiveConfig>(r#"terms = [{ loss = "kl" }]"#);
+        assert!(unknown.unwrap_err().to_string().contains("forward_kl"));
+    }
+
+    #[test]
+    fn a_layer_that_is_not_there_is_named() {
+        let error =
+            error(r#"{ loss = "cka", layers = { explicit = { pairs = [[2, 5], [1, 6]] } } }"#);
+        assert!(matches!(
+            error,
+            ObjectiveConfigError::Layers { term: 0, .. }
+        ));
+        assert!(error.to_string().contains("[1, 6]"), "{error}");
+    }
+
+    #[test]
+    fn relation_heads_that_do_not_divide_are_named() {
+        let error = error(
+            r#""forward_kl", { loss = { relation_mse = { heads = 3 } } }"#
+                .replace(r#""forward_kl""#, r#"{ loss = "forward_kl" }"#)
+                .as_str(),
+        );
+        assert!(
+            matches!(&error, ObjectiveConfigError::RelationHeads { term: 1, problem } if problem.relation_heads == 3),
+            "{error}"
+        );
+        let none = ModelShape {
+            heads: 0,
+            kv_heads: 0,
+            ..shape(16, 3)
+        };
+        for loss in ["{ relation_kl = {} }", r#""attention_mse""#] {
+            let term = format!("{{ loss = {loss} }}");
+            let error = built(&term, &none, &shape(16, 3)).unwrap_err().to_string();
+            assert!(error.contains("student has none"), "{error}");
+        }
+        let empty = "{ loss = { relation_kl = { of = [] } } }";
+        assert_eq!(
+            built(empty, &none, &none).unwrap_err(),
+            ObjectiveConfigError::NoRelations { term: 0 }
+        );
+    }
+
+    #[test]
+    fn unequal_widths_need_a_projector() {
+        for loss in [
+            r#""hidden_mse""#,
+            r#""cosine""#,
+            "{ logsum = {} }",
+            "{ info_nce = {} }",
+            "{ dist = {} }",
+        ] {
+            let problem = error(&format!("{{ loss = {loss} }}")).to_string();
+            assert!(
+                problem.contains("16") && problem.contains("24"),
+                "{problem}"
+            );
+            let with = format!(r#"{{ loss = {loss}, projector = "linear" }}"#);
+            built(&with, &shape(16, 3), &shape(24, 6)).unwrap();
+        }
+        built(r#"{ loss = "cka" }"#, &shape(16, 3), &shape(24, 6)).unwrap();
+        let narrow = error(r#"{ loss = "cosine", projector = { mlp = { hidden = 2 } } }"#);
+        assert!(
+            matches!(narrow, ObjectiveConfigError::Projector { .. }),
+            "{narrow}"
+        );
+    }
+
+    #[test]
+    fn what_means_nothing_is_refused() {
+        for (term, field) in [
+            (r#"{ loss = "forward_kl", layers = "last" }"#, "layers"),
+            (
+                r#"{ loss = "cross_entropy", temperature = 2.0 }"#,
+                "temperature",
+            ),
+            (
+                r#"{ loss = "cka", temperature_squared = false }"#,
+                "temperature_squared",
+            ),
+            (r#"{ loss = "attention_kl", norm = "layer" }"#, "norm"),
+            (
+                r#"{ loss = { relation_kl = {} }, projector = "linear" }"#,
+                "projector",
+            ),
+        ] {
+            let error = error(term);
+            assert!(
+                matches!(error, ObjectiveConfigError::MeansNothing { field: named, .. } if named == field),
+                "{error}"
+            );
+        }
+        let twice = error(r#"{ loss = "forward_kl" }, { loss = "forward_kl", weight = 2.0 }"#);
+        assert!(matches!(
+            twice,
+            ObjectiveConfigError::NameTwice {
+                term: 1,
+                first: 0,
+                ..
+            }
+        ));
+    }
+}
