@@ -57,6 +57,7 @@ pub use config::{
     LossConfig, NormConfig, ObjectiveConfig, ObjectiveConfigError, Relation, TermConfig,
 };
 pub use cross_entropy::{CrossEntropy, cross_entropy};
+pub use distily_core::Seed;
 pub use distily_kernels::Divergence;
 pub use divergence::{DivergenceTerm, divergence};
 pub use features::{
