@@ -1,5 +1,4 @@
-//! The losses on the output distribution against torch: see `golden/divergences.py`. And the laws of
-//! an objective that is made of them.
+//! The laws of an objective that is made of losses on the output distribution.
 #![allow(clippy::unwrap_used)]
 
 use burn::tensor::{Device, Tensor, TensorData};
@@ -7,56 +6,8 @@ use distily_core::{
     Answer, Comparison, Distribution, Features, Head, ModelShape, Objective, Outputs, Seed, Taps,
     TokenBatch,
 };
-use distily_objectives::{LossConfig, ObjectiveConfig, TermConfig, divergence};
+use distily_objectives::{LossConfig, ObjectiveConfig, TermConfig};
 use proptest::prelude::*;
-use serde::Deserialize;
-
-#[derive(Deserialize)]
-struct Golden {
-    loss: LossConfig,
-    temperature: f64,
-    student: Vec<Vec<f32>>,
-    teacher: Vec<Vec<f32>>,
-    weights: Vec<f32>,
-    value: f64,
-    gradient: Vec<Vec<f64>>,
-}
-
-fn tensor(rows: &[Vec<f32>], device: &Device) -> Tensor<2> {
-    let shape = [rows.len(), rows[0].len()];
-    Tensor::from_data(TensorData::new(rows.concat(), shape), device)
-}
-
-#[test]
-fn values_and_gradients_are_torchs() {
-    let golden: Vec<Golden> =
-        serde_json::from_str(include_str!("golden/divergences.json")).unwrap();
-    let device = Device::flex().autodiff();
-    assert!(golden.len() >= 30);
-    for case in golden {
-        let of = case.loss.divergence().unwrap();
-        let student = tensor(&case.student, &device).require_grad();
-        let weights = Tensor::<1>::from_data(
-            TensorData::new(case.weights.clone(), [case.weights.len()]),
-            &device,
-        );
-        let teacher = tensor(&case.teacher, &device);
-        let loss = divergence(of, student.clone(), teacher, weights, case.temperature);
-        let value = f64::from(loss.clone().into_scalar::<f32>());
-        assert!(
-            (value - case.value).abs() < 1e-5 * (1.0 + case.value),
-            "{of:?}: {value} {}",
-            case.value
-        );
-        let gradient = student.grad(&loss.backward()).unwrap().into_data();
-        for (ours, theirs) in gradient.iter::<f32>().zip(case.gradient.concat()) {
-            assert!(
-                (f64::from(ours) - theirs).abs() < 1e-5 * (1.0 + theirs.abs()),
-                "{of:?}: {ours} {theirs}"
-            );
-        }
-    }
-}
 
 fn noise(shape: [usize; 3], seed: u64) -> Tensor<3> {
     use rand::Rng;

@@ -1,0 +1,28 @@
+//! Every loss and its gradient against torch's: see `golden/`.
+
+mod golden;
+
+use golden::Against;
+
+fn assert_close(cases: Vec<Against>) {
+    assert!(cases.len() >= 30);
+    for (at, case) in cases.iter().enumerate() {
+        assert!(
+            case.value <= 1e-5 && case.gradient <= 1e-5,
+            "case {at}, {}: value off by {:.1e}, gradient by {:.1e}",
+            case.loss,
+            case.value,
+            case.gradient
+        );
+    }
+}
+
+#[test]
+fn losses_on_the_output_are_torchs() {
+    assert_close(golden::divergences::cases());
+}
+
+#[test]
+fn losses_on_features_are_torchs() {
+    assert_close(golden::features::cases());
+}
