@@ -38,6 +38,7 @@ mod config;
 mod cross_entropy;
 mod divergence;
 mod features;
+mod gradients;
 mod head_pass;
 mod output_pass;
 mod sparse;
@@ -54,6 +55,7 @@ pub use features::{
     attention_mse, check_relation_heads, cka, cosine, dist, hidden_mse, info_nce, layer_normalized,
     logsum, relation_kl, relation_mse, relation_normalized_kl, rms_normalized,
 };
+pub use gradients::{GradientPolicy, GradientReport, GroupGradient, TermGradient};
 pub use head_pass::{default_chunk, through_head};
 pub use sparse::{random_sample, top_k};
 pub use weights::mean_over;
