@@ -33,6 +33,7 @@
 mod clip;
 mod config;
 mod error;
+mod pass;
 mod schedule;
 mod trainer;
 
