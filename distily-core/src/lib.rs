@@ -83,8 +83,8 @@ pub use distily_kernels::{Segments, ValueAndGradient, in_format_of};
 pub use head::{Head, HeadLayout};
 pub use model::{Cache, CachedLayer, CausalLm, ForwardError, LanguageModel};
 pub use objective::{
-    Comparison, LossTerms, NamedLoss, Objective, ObjectiveError, OutputLoss, OutputTokens,
-    TeacherTokens, Term,
+    Comparison, LossTerms, NamedLoss, Objective, ObjectiveError, ObjectivePart, OutputLoss,
+    OutputTokens, TeacherTokens, Term,
 };
 pub use outputs::{Features, LayerFeatures, Outputs};
 pub use seed::Seed;

@@ -167,6 +167,15 @@ impl LossTerms {
     }
 }
 
+/// One part of an objective, as reports and gradient policies know it: a term of a sum.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObjectivePart {
+    /// Its name, which no other part has.
+    pub name: String,
+    /// Whether it compares output distributions; if not, features.
+    pub output: bool,
+}
+
 /// What a distillation minimises: a module, because it may hold projectors that are trained and
 /// checkpointed with the student, and are never exported with it.
 pub trait Objective: Module + ModuleDisplay {
@@ -187,6 +196,22 @@ pub trait Objective: Module + ModuleDisplay {
     ///
     /// [`ObjectiveError::Mismatch`].
     fn evaluate(&self, comparison: &Comparison<'_>) -> Result<LossTerms, ObjectiveError>;
+
+    /// The parts that it is the sum of. An objective that can't be taken apart is one part, said to
+    /// be of the output.
+    fn parts(&self) -> Vec<ObjectivePart> {
+        vec![ObjectivePart {
+            name: "objective".to_owned(),
+            output: true,
+        }]
+    }
+
+    /// The sum of the [`parts`](Self::parts) that `keep` is true for, weighted as here and with the
+    /// very parameters of this objective (a clone's: their gradients are those of the original);
+    /// `None` if it keeps none.
+    fn only(&self, keep: impl Fn(&ObjectivePart) -> bool) -> Option<Self> {
+        self.parts().iter().any(keep).then(|| self.clone())
+    }
 }
 
 /// The sum of two objectives: how one of your own, with parameters, stands beside a built-in one.

@@ -3,8 +3,8 @@ use crate::output_pass::output_pass;
 use burn::module::Module;
 use burn::tensor::Tensor;
 use distily_core::{
-    Comparison, LossTerms, ModelShape, NamedLoss, Objective, ObjectiveError, OutputLoss, Taps,
-    Teacher, Term, TokenBatch,
+    Comparison, LossTerms, ModelShape, NamedLoss, Objective, ObjectiveError, ObjectivePart,
+    OutputLoss, Taps, Teacher, Term, TokenBatch,
 };
 use std::sync::Arc;
 
@@ -75,6 +75,13 @@ impl Part {
         match self {
             Self::Term(PlainTerm { term }) => term.value(comparison),
             Self::Features(term) => term.value(comparison),
+        }
+    }
+
+    fn described(&self) -> ObjectivePart {
+        ObjectivePart {
+            name: self.name().to_owned(),
+            output: self.output_loss().is_some(),
         }
     }
 
@@ -222,6 +229,19 @@ impl Objective for Composite {
         Ok(LossTerms {
             total: total.expect("there is a part"),
             terms,
+        })
+    }
+
+    fn parts(&self) -> Vec<ObjectivePart> {
+        self.parts.iter().map(Part::described).collect()
+    }
+
+    fn only(&self, keep: impl Fn(&ObjectivePart) -> bool) -> Option<Self> {
+        let parts = self.parts.iter().filter(|part| keep(&part.described()));
+        let parts: Vec<Part> = parts.cloned().collect();
+        (!parts.is_empty()).then_some(Self {
+            parts,
+            chunk: self.chunk,
         })
     }
 }

@@ -46,6 +46,7 @@ mod cross_entropy;
 mod divergence;
 mod feature_term;
 mod features;
+mod gradients;
 mod head_pass;
 mod output_pass;
 mod schedule;
@@ -66,6 +67,7 @@ pub use features::{
     attention_mse, check_relation_heads, cka, cosine, dist, hidden_mse, info_nce, layer_normalized,
     logsum, relation_kl, relation_mse, relation_normalized_kl, rms_normalized,
 };
+pub use gradients::{GradientPolicy, GradientReport, GroupGradient, TermGradient};
 pub use head_pass::{default_chunk, through_head};
 pub use schedule::{Ramp, RampForm, Weight};
 pub use sparse::{random_sample, top_k};

@@ -1,6 +1,7 @@
 use crate::schedule::LearningRate;
 use crate::{Schedule, TrainError};
 use burn::optim::{AdamWConfig, LionConfig, ModuleOptimizer};
+use distily_objectives::GradientPolicy;
 use serde::{Deserialize, Serialize};
 
 /// How a student is trained. The defaults are those of the Python Distily.
@@ -27,6 +28,12 @@ pub struct TrainingConfig {
     pub warmup: f64,
     /// The largest global norm of the gradient; larger ones are scaled down to it.
     pub clip: f64,
+    /// What is done where terms on features and terms on the output pull apart.
+    pub gradient_policy: GradientPolicy,
+    /// Steps between reports on the gradient of each term; 0 for none. A report changes nothing in
+    /// the step; it costs a forward and a backward of the student for each term, and memory for as
+    /// many gradients.
+    pub gradient_report_every: usize,
     /// Steps between evaluations; 0 for none but the last.
     pub evaluate_every: usize,
     /// The seed of everything random.
@@ -106,6 +113,8 @@ impl Default for TrainingConfig {
             power: 0.7,
             warmup: 0.1,
             clip: 1.0,
+            gradient_policy: GradientPolicy::default(),
+            gradient_report_every: 0,
             evaluate_every: 0,
             seed: 42,
         }
@@ -223,6 +232,9 @@ impl TrainingConfig {
             (0.0..=1.0).contains(&self.warmup),
             "0 to 1",
         )?;
+        if let GradientPolicy::Projected { cap } = self.gradient_policy {
+            within("gradient_policy.cap", cap, cap > 0.0, "more than 0")?;
+        }
         self.optimizer.check()
     }
 
@@ -264,6 +276,18 @@ mod tests {
             error.starts_with("`final_learning_rate`: got 0.00002"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn a_cap_on_gradients_may_be_infinite_but_not_0() {
+        let with = |cap| TrainingConfig {
+            gradient_policy: GradientPolicy::Projected { cap },
+            ..TrainingConfig::default()
+        };
+        assert!(with(f64::INFINITY).check().is_ok());
+        let error = with(0.0).check().unwrap_err().to_string();
+        assert_eq!(error, "`gradient_policy.cap`: got 0, expected more than 0");
+        assert!(with(f64::NAN).check().is_err());
     }
 
     #[test]

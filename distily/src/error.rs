@@ -21,6 +21,14 @@ pub enum TrainError {
     /// Nothing can be trained.
     #[error("every parameter of the student is frozen: nothing is left to train")]
     AllFrozen,
+    /// A gradient policy on an objective that it can't be applied to.
+    #[error(
+        "`gradient_policy` sets terms on features against terms on the output, got {parts}: take `fixed`, or an objective with both kinds of term (one of your own says them in `Objective::parts`)"
+    )]
+    Inseparable {
+        /// The objective's parts, with their kind.
+        parts: String,
+    },
     /// The loss is not a number.
     #[error("the loss is {loss} at step {step}: lower `learning_rate`, or look for bad data")]
     Diverged {

@@ -34,6 +34,7 @@
 mod clip;
 mod config;
 mod error;
+mod pass;
 mod schedule;
 mod trainer;
 

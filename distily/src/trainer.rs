@@ -1,9 +1,12 @@
 use crate::clip::clip_by_global_norm;
+use crate::pass::{Lesson, Pass};
 use crate::{TrainError, TrainingConfig};
 use burn::module::{Module, ModuleVisitor, Param};
-use burn::optim::{GradientsAccumulator, GradientsParams, ModuleOptimizer};
+use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::Tensor;
-use distily_core::{CausalLm, Comparison, Objective, Taps, Teacher, TokenBatch};
+use distily_core::{CausalLm, Objective, ObjectivePart, Taps, Teacher, TokenBatch};
+use distily_objectives::GradientReport;
+use std::iter::repeat_n;
 use std::sync::Arc;
 
 /// What the optimizer sees: the student, and the objective with its projectors.
@@ -20,7 +23,7 @@ pub struct Trainee<S: Module, O: Module> {
 pub struct StepReport {
     /// The step, from 1.
     pub step: usize,
-    /// The weighted sum of the terms.
+    /// The weighted sum of the terms; a gradient policy does not change it.
     pub loss: f64,
     /// The terms by name, unweighted.
     pub terms: Vec<(String, f64)>,
@@ -30,6 +33,9 @@ pub struct StepReport {
     pub gradient_norm: f64,
     /// The scored predictions.
     pub predictions: usize,
+    /// The gradient of each term, where one was asked for; see
+    /// [`gradient_report_every`](TrainingConfig::gradient_report_every).
+    pub gradients: Option<GradientReport>,
 }
 
 /// Trains a student step by step.
@@ -64,7 +70,7 @@ impl<S: CausalLm, O: Objective> Trainer<S, O> {
     /// # Errors
     ///
     /// [`TrainError`]: a configuration out of range, a student that can't be trained, models that
-    /// do not fit the objective.
+    /// do not fit the objective, an objective that does not fit the gradient policy.
     pub fn new(
         student: S,
         teacher: Arc<dyn Teacher>,
@@ -80,6 +86,7 @@ impl<S: CausalLm, O: Objective> Trainer<S, O> {
         if !trainable.0 {
             return Err(TrainError::AllFrozen);
         }
+        Pass::<S, O>::all(config.gradient_policy, &objective)?;
         let (student_taps, teacher_taps) = objective.taps(&student.shape(), &teacher.shape())?;
         Ok(Self {
             trainee: Some(Trainee { student, objective }),
@@ -128,47 +135,53 @@ impl<S: CausalLm, O: Objective> Trainer<S, O> {
         if predictions == 0 {
             return Err(TrainError::NothingScored { step });
         }
-        let mut gradients = GradientsAccumulator::new();
-        let mut loss = 0.0;
-        let mut terms: Vec<(String, f64)> = Vec::new();
+        let every = self.config.gradient_report_every;
+        let policy = self.config.gradient_policy;
+        let trainee = self.trainee();
+        let mut passes = Pass::all(policy, &trainee.objective)?;
+        let mut observed = if every > 0 && step.is_multiple_of(every) {
+            Pass::by_part(&trainee.objective)
+        } else {
+            Vec::new()
+        };
         for batch in batches {
-            let trainee = self.trainee();
-            let teacher = self.teacher.answer(batch, &self.teacher_taps)?;
-            let student = trainee.student.forward(batch, &self.student_taps)?;
-            let losses = trainee.objective.evaluate(&Comparison {
-                student: &student,
-                head: &trainee.student.head(),
-                teacher: &teacher,
+            let lesson = Lesson {
+                trainee,
+                taps: &self.student_taps,
                 batch,
                 predictions,
                 step: self.step,
-            })?;
-            drop((student, teacher));
-            loss += scalar(&losses.total);
-            for (index, term) in losses.terms.iter().enumerate() {
-                let value = scalar(&term.value);
-                match terms.get_mut(index) {
-                    Some((_, sum)) => *sum += value,
-                    None => terms.push((term.name.clone(), value)),
-                }
-            }
-            if losses.total.is_tracked() {
-                let of_batch = losses.total.backward();
-                gradients.accumulate(trainee, GradientsParams::from_grads(of_batch, trainee));
+            };
+            let teacher = self.teacher.answer(batch, &self.teacher_taps)?;
+            let answers = repeat_n(teacher, passes.len() + observed.len());
+            let observing = observed.iter_mut().map(|(_, pass)| pass);
+            for (pass, teacher) in passes.iter_mut().chain(observing).zip(answers) {
+                pass.run(&lesson, teacher)?;
             }
         }
+        let loss: f64 = passes.iter().map(|pass| pass.loss).sum();
         if !loss.is_finite() {
             return Err(TrainError::Diverged { step, loss });
         }
         let learning_rate = self.config.learning_rate().at(self.step);
-        let (gradients, gradient_norm) =
-            clip_by_global_norm(self.trainee(), gradients.grads(), self.config.clip);
+        let mut terms = Vec::new();
+        for pass in &mut passes {
+            terms.append(&mut pass.terms);
+        }
+        let mut gradients = passes.into_iter().map(Pass::gradients);
+        let whole_or_output = gradients.next().unwrap_or_default();
+        let gradients = match gradients.next() {
+            None => whole_or_output,
+            Some(features) => policy.combine(trainee, whole_or_output, features),
+        };
+        let (gradients, gradient_norm) = clip_by_global_norm(trainee, gradients, self.config.clip);
         if !gradient_norm.is_finite() {
             return Err(TrainError::GradientDiverged {
                 step,
                 norm: gradient_norm,
             });
         }
+        let report = (!observed.is_empty()).then(|| report(step, &trainee.student, observed));
         let trainee = self.trainee.take().expect(STEPPING);
         self.trainee = Some(self.optimizer.0.step(learning_rate, trainee, gradients));
         self.step = step;
@@ -180,12 +193,26 @@ impl<S: CausalLm, O: Objective> Trainer<S, O> {
             learning_rate,
             gradient_norm,
             predictions,
+            gradients: report,
         })
     }
 }
 
-fn scalar(value: &Tensor<1>) -> f64 {
-    f64::from(value.clone().into_scalar::<f32>())
+/// The gradient of each part of the objective.
+fn report<S: CausalLm, O: Objective>(
+    step: usize,
+    student: &S,
+    observed: Vec<(ObjectivePart, Pass<S, O>)>,
+) -> GradientReport {
+    let parts = observed.into_iter();
+    let parts: Vec<(ObjectivePart, GradientsParams)> =
+        parts.map(|(part, pass)| (part, pass.gradients())).collect();
+    let report = GradientReport::new(student, &parts);
+    for term in &report.terms {
+        let (name, norm, cosine) = (&term.term, term.norm, term.cosine);
+        tracing::info!(step, term = name, norm, cosine, "gradient of a term");
+    }
+    report
 }
 
 /// Whether any parameter gets a gradient.

@@ -71,6 +71,9 @@ pub fn train<S: CausalLm + 'static, O: Objective>(
         let batches: Vec<_> = batches.by_ref().take(config.accumulation).collect();
         let report = trainer.step(&batches)?;
         progress.step(&report);
+        if let Some(gradients) = &report.gradients {
+            progress.say(&format!("step {step}: gradients\n{gradients}"));
+        }
         if config.evaluate_every > 0 && step.is_multiple_of(config.evaluate_every) {
             let student = trainer.student().valid();
             let measured = perplexity(&student, held_out.in_order(config.batch_size))?;
