@@ -65,6 +65,27 @@ pub enum LossConfig {
     ProbabilitiesMse,
     /// [`Divergence::LogitsMse`].
     LogitsMse,
+    /// See [`top_k_kl`](crate::top_k_kl).
+    TopKKl {
+        /// How many ids of each token, 1 or more.
+        k: usize,
+    },
+    /// See [`sampled_kl`](crate::sampled_kl).
+    SampledKl {
+        /// How many ids are drawn for each token, 1 or more.
+        draws: usize,
+    },
+    /// See [`uld`](crate::uld); the vocabularies may be two.
+    Uld,
+    /// See [`sinkhorn`](crate::sinkhorn).
+    Sinkhorn {
+        /// ε, above 0.
+        #[serde(default = "tenth")]
+        epsilon: f64,
+        /// Iterations, 1 or more.
+        #[serde(default = "twenty")]
+        iterations: usize,
+    },
     /// See [`cross_entropy`](crate::cross_entropy).
     CrossEntropy,
     /// Of hidden states, see [`hidden_mse`].
@@ -187,6 +208,10 @@ impl LossConfig {
             Self::AlphaBeta { .. } => "alpha_beta",
             Self::ProbabilitiesMse => "probabilities_mse",
             Self::LogitsMse => "logits_mse",
+            Self::TopKKl { .. } => "top_k_kl",
+            Self::SampledKl { .. } => "sampled_kl",
+            Self::Uld => "uld",
+            Self::Sinkhorn { .. } => "sinkhorn",
             Self::CrossEntropy => "cross_entropy",
             Self::HiddenMse => "hidden_mse",
             Self::Cosine => "cosine",
@@ -202,8 +227,7 @@ impl LossConfig {
         }
     }
 
-    /// The divergence that it names; `None` for the cross entropy with labels and for losses on
-    /// features.
+    /// The divergence that it names, if it names one.
     pub fn divergence(&self) -> Option<Divergence> {
         Some(match *self {
             Self::ForwardKl => Divergence::ForwardKl,
@@ -304,6 +328,7 @@ impl LossConfig {
             let allowed = value > least && value.is_finite();
             (name, value, allowed, expected)
         };
+        let at_least_one = |name, value: usize| (name, value as f64, value > 0, "1 or more");
         let not_negative = |name, value: f64| {
             let allowed = value >= 0.0 && value.is_finite();
             (name, value, allowed, "0 or more")
@@ -314,6 +339,15 @@ impl LossConfig {
             Self::SkewKl { alpha } | Self::SkewReverseKl { alpha } => vec![skew(alpha)],
             Self::AdaptiveKl { head_mass } => vec![unit("head_mass", head_mass)],
             Self::AlphaBeta { alpha, beta } => vec![finite("alpha", alpha), finite("beta", beta)],
+            Self::TopKKl { k } => vec![at_least_one("k", k)],
+            Self::SampledKl { draws } => vec![at_least_one("draws", draws)],
+            Self::Sinkhorn {
+                epsilon,
+                iterations,
+            } => vec![
+                above("epsilon", epsilon, 0.0, "a positive number"),
+                at_least_one("iterations", iterations),
+            ],
             Self::Logsum { alpha, floor } => vec![
                 above("alpha", alpha, 1.0, "a number above 1"),
                 above("floor", floor, 0.0, "a positive number"),
@@ -373,6 +407,10 @@ fn greatest_common_divisor(a: usize, b: usize) -> usize {
 
 fn one() -> f64 {
     1.0
+}
+
+fn twenty() -> usize {
+    20
 }
 
 fn four() -> f64 {

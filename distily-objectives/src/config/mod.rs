@@ -6,9 +6,11 @@ pub use loss::{LossConfig, Relation};
 
 use crate::composite::Part;
 use crate::feature_term::{FeatureTerm, Pair, Settings};
-use crate::{Composite, CrossEntropy, DivergenceTerm, ProjectorConfig, Weight};
+use crate::{
+    Composite, CrossEntropy, DivergenceTerm, ProjectorConfig, SampledKl, Sinkhorn, TopKKl, Uld, Weight,
+};
 use burn::tensor::Device;
-use distily_core::{ModelShape, Seed};
+use distily_core::{ModelShape, Seed, Term};
 use distily_layermap::LayerMapConfig;
 use loss::Misfit;
 use serde::{Deserialize, Serialize};
@@ -184,15 +186,9 @@ impl TermConfig {
 
     fn build(&self, term: usize, models: &Models<'_>) -> Result<Part, ObjectiveConfigError> {
         self.check_numbers(term)?;
-        if let Some(divergence) = self.loss.divergence() {
+        if let Some(soft) = self.soft(models.seed) {
             self.check_fields(term, &["temperature", "temperature_squared"])?;
-            return Ok(Part::term(Arc::new(DivergenceTerm {
-                name: self.name().to_owned(),
-                divergence,
-                weight: self.weight,
-                temperature: self.temperature.unwrap_or(1.0),
-                temperature_squared: self.temperature_squared.unwrap_or(true),
-            })));
+            return Ok(Part::term(soft));
         }
         let loss = self.loss.of_features(models.student, models.teacher);
         let loss = loss.map_err(|misfit| match misfit {
@@ -227,6 +223,54 @@ impl TermConfig {
             teacher: models.teacher.clone(),
         };
         Ok(Part::features(FeatureTerm::new(settings, pairs)))
+    }
+
+    /// The term, if it compares output distributions at a temperature.
+    fn soft(&self, seed: Seed) -> Option<Arc<dyn Term>> {
+        let (name, weight) = (self.name().to_owned(), self.weight);
+        let temperature = self.temperature.unwrap_or(1.0);
+        let temperature_squared = self.temperature_squared.unwrap_or(true);
+        Some(match self.loss {
+            LossConfig::TopKKl { k } => Arc::new(TopKKl {
+                name,
+                weight,
+                k,
+                temperature,
+                temperature_squared,
+            }),
+            LossConfig::SampledKl { draws } => Arc::new(SampledKl {
+                name,
+                weight,
+                draws,
+                seed,
+                temperature,
+                temperature_squared,
+            }),
+            LossConfig::Uld => Arc::new(Uld {
+                name,
+                weight,
+                temperature,
+                temperature_squared,
+            }),
+            LossConfig::Sinkhorn {
+                epsilon,
+                iterations,
+            } => Arc::new(Sinkhorn {
+                name,
+                weight,
+                temperature,
+                temperature_squared,
+                epsilon,
+                iterations,
+            }),
+            _ => Arc::new(DivergenceTerm {
+                name,
+                divergence: self.loss.divergence()?,
+                weight,
+                temperature,
+                temperature_squared,
+            }),
+        })
     }
 
     /// The pairs of layers that a loss on features compares, with their projectors.
@@ -353,6 +397,10 @@ mod tests {
             "{ alpha_beta = { alpha = 0.2, beta = 0.7 } }",
             r#""probabilities_mse""#,
             r#""logits_mse""#,
+            "{ top_k_kl = { k = 12 } }",
+            "{ sampled_kl = { draws = 12 } }",
+            r#""uld""#,
+            "{ sinkhorn = {} }",
             r#""cross_entropy""#,
             r#""hidden_mse""#,
             r#""cosine""#,
@@ -395,6 +443,10 @@ mod tests {
         }
         for (loss, field) in [
             ("{ skew_kl = { alpha = 1.0 } }", "alpha"),
+            ("{ top_k_kl = { k = 0 } }", "k"),
+            ("{ sampled_kl = { draws = 0 } }", "draws"),
+            ("{ sinkhorn = { epsilon = 0.0 } }", "epsilon"),
+            ("{ sinkhorn = { iterations = 0 } }", "iterations"),
             ("{ logsum = { alpha = 1.0 } }", "alpha"),
             ("{ logsum = { floor = 0.0 } }", "floor"),
             ("{ info_nce = { tau = -0.1 } }", "tau"),
