@@ -37,6 +37,8 @@ pub struct Comparison<'a> {
     /// is accumulated from several batches it is their sum, so that each token weighs the same
     /// however the step was split.
     pub predictions: usize,
+    /// The optimizer steps taken before this one: what schedules of weights follow.
+    pub step: usize,
 }
 
 impl Comparison<'_> {
@@ -85,6 +87,10 @@ pub struct OutputTokens {
     pub targets: Tensor<1, Int>,
     /// The weight of each token, `[tokens]`.
     pub weights: Tensor<1>,
+    /// The batch's scored predictions before these, which are in other chunks.
+    pub first: usize,
+    /// The optimizer steps taken before this one.
+    pub step: usize,
 }
 
 /// A loss on the output distribution whose gradient is known in closed form; object-safe.

@@ -106,6 +106,7 @@ fn value(
             teacher: &answer,
             batch,
             predictions,
+            step: 0,
         })
         .unwrap();
     let terms: f32 = losses
@@ -157,7 +158,7 @@ proptest! {
             let outputs = Outputs::new(student.clone(), heads[0], &Taps::none());
             let distribution = Distribution::Hidden(teacher.clone(), Box::new(heads[1].clone()));
             let answer = Answer { distribution, features: Features::default() };
-            let comparison = Comparison { student: &outputs, head: heads[0], teacher: &answer, batch: &batch, predictions };
+            let comparison = Comparison { student: &outputs, head: heads[0], teacher: &answer, batch: &batch, predictions, step: 0 };
             config.build().unwrap().evaluate(&comparison).unwrap().total.into_scalar::<f32>()
         };
         let alone = kl_alone([&heads[0], &heads[1]]);

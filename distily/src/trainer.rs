@@ -136,6 +136,7 @@ impl<S: CausalLm, O: Objective> Trainer<S, O> {
                 teacher: &teacher,
                 batch,
                 predictions,
+                step: self.step,
             })?;
             drop((student, teacher));
             loss += scalar(&losses.total);

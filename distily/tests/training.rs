@@ -258,6 +258,7 @@ fn the_gradient_is_that_of_finite_differences() {
             teacher: &teacher,
             batch: &batch,
             predictions: batch.predictions(),
+            step: 0,
         };
         objective().evaluate(&comparison).unwrap().total
     };

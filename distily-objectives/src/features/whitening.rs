@@ -1,6 +1,6 @@
-use super::rows::{centred, filled, widened};
+use super::rows::{centred, filled};
 use burn::tensor::{Tensor, TensorData};
-use distily_kernels::in_format_of;
+use distily_kernels::{in_format_of, widened};
 use thiserror::Error;
 
 /// Why features can't be whitened.
