@@ -78,6 +78,10 @@ pub struct OutputTokens {
     pub targets: Tensor<1, Int>,
     /// The weight of each token, `[tokens]`.
     pub weights: Tensor<1>,
+    /// The batch's scored predictions before these, which are in other chunks.
+    pub first: usize,
+    /// The optimizer steps taken before this one.
+    pub step: usize,
 }
 
 /// A loss on the output distribution whose gradient is known in closed form; object-safe.
@@ -133,6 +137,11 @@ pub trait Term: Debug + Send + Sync {
     /// [`value`](Self::value) is not called by an objective that fuses such terms.
     fn output_loss(&self) -> Option<&dyn OutputLoss> {
         None
+    }
+
+    /// Whether it compares output distributions: see [`ObjectivePart::output`].
+    fn is_of_output(&self) -> bool {
+        self.output_loss().is_some()
     }
 }
 

@@ -1,9 +1,11 @@
+use crate::in_format_of;
 use burn::tensor::Tensor;
 
 /// `sum` + `lhs`ᵀ · `rhs`, outside any graph: the gradient of a weight, gathered over chunks of
 /// tokens. On a CPU it is added in place.
 ///
-/// Shapes: `sum` `[m, n]`, `lhs` `[tokens, m]`, `rhs` `[tokens, n]`.
+/// Shapes: `sum` `[m, n]`, `lhs` `[tokens, m]`, `rhs` `[tokens, n]`, which take on the sum's number
+/// format.
 ///
 /// # Panics
 ///
@@ -12,8 +14,9 @@ pub fn add_product(sum: Tensor<2>, lhs: Tensor<2>, rhs: Tensor<2>) -> Tensor<2> 
     let ([tokens, m], [rhs_tokens, n]) = (lhs.dims(), rhs.dims());
     assert_eq!(tokens, rhs_tokens, "the tokens differ");
     assert_eq!(sum.dims(), [m, n], "the sum does not fit the product");
+    let (lhs, rhs) = (in_format_of(lhs, &sum), in_format_of(rhs, &sum));
     #[cfg(feature = "flex")]
-    if [&sum, &lhs, &rhs].into_iter().all(crate::native::serves) {
+    if crate::native::serves(&sum) {
         return crate::native::add_product(sum, lhs, rhs);
     }
     composed(sum, lhs, rhs)

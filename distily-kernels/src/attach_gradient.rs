@@ -1,3 +1,4 @@
+use crate::in_format_of;
 use burn::tensor::Tensor;
 
 /// `value`, with a gradient that is already known: in the backward pass `x` receives `gradient`
@@ -6,7 +7,7 @@ use burn::tensor::Tensor;
 /// This is how a loss whose closed-form gradient was taken in the forward pass enters the graph:
 /// nothing of the computation is kept but `gradient` itself. Call it once for each input.
 ///
-/// Shapes: `value` `[1]`; `gradient` as `x`.
+/// Shapes: `value` `[1]`; `gradient` as `x`, whose number format it takes on.
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};
@@ -30,7 +31,7 @@ pub fn attach_gradient<const D: usize>(
     if !x.is_tracked() {
         return value;
     }
-    let gradient = gradient.without_autodiff();
+    let gradient = in_format_of(gradient.without_autodiff(), &x);
     #[cfg(feature = "flex")]
     if crate::native::serves(&x) {
         return crate::native::attach_gradient(value, x, gradient);
@@ -45,7 +46,8 @@ fn composed<const D: usize>(value: Tensor<1>, x: Tensor<D>, gradient: Tensor<D>)
     let unasked = gradient.clone().equal_scalar(0.0);
     let gradient = Tensor::from_inner(gradient);
     let s = (x.mask_fill(Tensor::from_inner(unasked), 0.0) * gradient).sum();
-    value + (s.clone() - s.detach())
+    let nothing = in_format_of(s.clone() - s.detach(), &value);
+    value + nothing
 }
 
 #[cfg(test)]

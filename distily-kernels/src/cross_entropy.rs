@@ -1,4 +1,4 @@
-use crate::{ValueAndGradient, in_format_of};
+use crate::{ValueAndGradient, in_format_of, widened};
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{Int, Tensor};
 
@@ -6,8 +6,7 @@ use burn::tensor::{Int, Tensor};
 /// logits, and its gradient with respect to them, weight · (q - one_hot(target)).
 ///
 /// Shapes: `logits` `[tokens, vocabulary]`; `targets` `[tokens]`, ids below the vocabulary;
-/// `weights` `[tokens]`. A token of weight 0 contributes nothing, whatever its logits are. f32 on a CPU
-/// takes the native form; other types are computed in their own precision.
+/// `weights` `[tokens]`. A token of weight 0 contributes nothing, whatever its logits are.
 ///
 /// # Panics
 ///
@@ -20,7 +19,7 @@ pub fn cross_entropy(
     let [tokens, _] = logits.dims();
     assert_eq!(targets.dims()[0], tokens, "one target a token");
     assert_eq!(weights.dims()[0], tokens, "one weight a token");
-    let logits = logits.without_autodiff();
+    let logits = widened(logits.without_autodiff());
     let weights = in_format_of(weights.without_autodiff(), &logits);
     #[cfg(feature = "flex")]
     if crate::native::serves(&logits) {
@@ -43,7 +42,8 @@ fn composed(logits: Tensor<2>, targets: Tensor<1, Int>, weights: Tensor<1>) -> V
     let one_hot = columns
         .expand([tokens, vocabulary])
         .equal(targets.expand([tokens, vocabulary]));
-    let gradient = (log_q.exp() - one_hot.float()) * weights;
+    let one_hot = in_format_of(one_hot.float(), &log_q);
+    let gradient = (log_q.exp() - one_hot) * weights;
     ValueAndGradient {
         value,
         gradient: gradient.mask_fill(masked.expand([tokens, vocabulary]), 0.0),

@@ -27,6 +27,7 @@ mod divergence;
 mod format;
 mod gelu;
 mod layer_norm;
+mod pairwise_l1;
 mod rms_norm;
 mod rotary;
 mod segments;
@@ -34,6 +35,7 @@ mod silu_gate;
 mod sparse_kl;
 #[cfg(test)]
 mod testing;
+mod uld;
 mod value_and_gradient;
 
 #[cfg(feature = "flex")]
@@ -44,12 +46,14 @@ pub use attach_gradient::attach_gradient;
 pub use attention::{attention_weights, causal_attention, weighted_values};
 pub use cross_entropy::cross_entropy;
 pub use divergence::{Divergence, divergence};
-pub use format::in_format_of;
+pub use format::{in_format_of, widened};
 pub use gelu::gelu_tanh;
 pub use layer_norm::layer_norm;
+pub use pairwise_l1::{pairwise_l1, pairwise_l1_gradient};
 pub use rms_norm::rms_norm;
 pub use rotary::rotary;
 pub use segments::Segments;
 pub use silu_gate::silu_gate;
 pub use sparse_kl::sparse_kl;
+pub use uld::uld;
 pub use value_and_gradient::ValueAndGradient;

@@ -1,4 +1,4 @@
-use crate::{ValueAndGradient, in_format_of};
+use crate::{ValueAndGradient, in_format_of, widened};
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{Int, Tensor};
 
@@ -31,15 +31,15 @@ pub fn sparse_kl(
     assert_eq!(ids.dims()[0], tokens, "one row of ids a token");
     assert_eq!(tail.dims()[0], tokens, "one tail a token");
     assert_eq!(weights.dims()[0], tokens, "one weight a token");
-    let student = student.without_autodiff();
-    let probabilities = in_format_of(probabilities.without_autodiff(), &student);
+    let student = widened(student.without_autodiff());
+    let p = in_format_of(probabilities.without_autodiff(), &student);
     let tail = in_format_of(tail.without_autodiff(), &student);
     let weights = in_format_of(weights.without_autodiff(), &student);
     #[cfg(feature = "flex")]
     if crate::native::serves(&student) {
-        return crate::native::sparse_kl(student, ids, probabilities, tail, weights, temperature);
+        return crate::native::sparse_kl(student, ids, p, tail, weights, temperature);
     }
-    composed(student, ids, probabilities, tail, weights, temperature)
+    composed(student, ids, p, tail, weights, temperature)
 }
 
 /// The smallest share of the other ids that is divided by.
@@ -61,7 +61,7 @@ fn composed(
     let log_q = log_softmax(student.div_scalar(temperature), 1);
     let q = log_q.clone().exp();
     let nothing = p.clone().equal_scalar(0.0);
-    let there = nothing.clone().bool_not().float();
+    let there = in_format_of(nothing.clone().bool_not().float(), &q);
     let zeros = || q.zeros_like();
     let add = burn::tensor::IndexingUpdateOp::Add;
     let known = zeros().scatter(1, ids.clone(), there, add).clamp_max(1.0);

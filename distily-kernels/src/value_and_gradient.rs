@@ -4,7 +4,8 @@ use burn::tensor::Tensor;
 /// The value of an output loss and its closed-form gradient, both outside any graph.
 ///
 /// Rows are tokens. Everything that scales the loss is inside both: the weights of the tokens and
-/// the square of the temperature.
+/// the square of the temperature. Both are f32 where the logits are of half precision, which is
+/// widened before anything is added up.
 #[derive(Debug, Clone)]
 pub struct ValueAndGradient {
     /// The weighted sum over the tokens, `[1]`.

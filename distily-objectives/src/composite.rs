@@ -81,7 +81,14 @@ impl Part {
     fn described(&self) -> ObjectivePart {
         ObjectivePart {
             name: self.name().to_owned(),
-            output: self.output_loss().is_some(),
+            output: self.is_of_output(),
+        }
+    }
+
+    fn is_of_output(&self) -> bool {
+        match self {
+            Self::Term(PlainTerm { term }) => term.is_of_output(),
+            Self::Features(_) => false,
         }
     }
 

@@ -1,5 +1,6 @@
 use crate::Weight;
 use crate::output_pass::{check_vocabularies, output_pass};
+use crate::soft;
 use burn::tensor::Tensor;
 use distily_core::{
     Comparison, ModelShape, ObjectiveError, OutputLoss, OutputTokens, Taps, TeacherTokens, Term,
@@ -50,46 +51,32 @@ impl OutputLoss for DivergenceTerm {
         tokens: &OutputTokens,
     ) -> Result<ValueAndGradient, ObjectiveError> {
         let student = tokens.student.clone();
-        let weights = if self.temperature_squared {
-            tokens.weights.clone()
-        } else {
-            let squared = self.temperature * self.temperature;
-            tokens.weights.clone().div_scalar(squared)
-        };
-        let mismatch = |problem: &str| {
-            Err(ObjectiveError::Mismatch {
-                term: self.name.clone(),
-                problem: problem.to_owned(),
-            })
-        };
-        match (&tokens.teacher, self.divergence) {
-            (Some(TeacherTokens::Logits(teacher)), divergence) => Ok(distily_kernels::divergence(
-                divergence,
-                student,
-                teacher.clone(),
-                weights,
-                self.temperature,
-            )),
-            (
-                Some(TeacherTokens::Sparse {
-                    ids,
-                    probabilities,
-                    tail,
-                }),
-                Divergence::ForwardKl,
-            ) => Ok(distily_kernels::sparse_kl(
+        let weights = soft::weights(tokens, self.temperature, self.temperature_squared);
+        if let (
+            Some(TeacherTokens::Sparse {
+                ids,
+                probabilities,
+                tail,
+            }),
+            Divergence::ForwardKl,
+        ) = (&tokens.teacher, self.divergence)
+        {
+            return Ok(distily_kernels::sparse_kl(
                 student,
                 ids.clone(),
                 probabilities.clone(),
                 tail.clone(),
                 weights,
                 self.temperature,
-            )),
-            (Some(TeacherTokens::Sparse { .. }), _) => mismatch(
-                "needs the whole distribution, but the teacher is known at some ids alone: use forward_kl",
-            ),
-            _ => mismatch("there is no teacher to compare with"),
+            ));
         }
+        Ok(distily_kernels::divergence(
+            self.divergence,
+            student,
+            soft::teacher_logits(tokens, &self.name)?,
+            weights,
+            self.temperature,
+        ))
     }
 }
 

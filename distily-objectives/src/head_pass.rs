@@ -1,5 +1,5 @@
 use burn::tensor::Tensor;
-use distily_core::{Head, HeadLayout, ValueAndGradient};
+use distily_core::{Head, HeadLayout, ValueAndGradient, in_format_of};
 use distily_kernels::{add_product, attach_gradient};
 use std::convert::Infallible;
 use std::ops::Range;
@@ -88,6 +88,7 @@ pub(crate) fn try_through_head<E>(
         } = loss(logits, range)?;
         value = value + of_part;
         if let Some((cap, logits)) = kept {
+            let logits = in_format_of(logits, &gradient);
             let squared = logits.div_scalar(cap).square();
             gradient = gradient * (squared.neg().add_scalar(1.0));
         }
@@ -95,7 +96,7 @@ pub(crate) fn try_through_head<E>(
             gradient = gradient.mul_scalar(scale);
         }
         if hidden.is_tracked() {
-            let weight = distily_core::in_format_of(plain.weight.clone(), &gradient);
+            let weight = in_format_of(plain.weight.clone(), &gradient);
             of_hidden.push(gradient.clone().matmul(match head.layout {
                 HeadLayout::ByVocabulary => weight,
                 HeadLayout::ByWidth => weight.transpose(),

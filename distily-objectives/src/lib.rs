@@ -42,15 +42,24 @@
 
 mod composite;
 mod config;
+mod counting;
 mod cross_entropy;
 mod divergence;
 mod feature_term;
 mod features;
 mod gradients;
 mod head_pass;
+mod label_confidence;
 mod output_pass;
+mod sampled_kl;
 mod schedule;
+mod sinkhorn;
+mod soft;
 mod sparse;
+#[cfg(test)]
+mod testing;
+mod top_k_kl;
+mod uld;
 mod weights;
 
 pub use composite::Composite;
@@ -69,6 +78,11 @@ pub use features::{
 };
 pub use gradients::{GradientPolicy, GradientReport, GroupGradient, TermGradient};
 pub use head_pass::{default_chunk, through_head};
+pub use label_confidence::label_confidence;
+pub use sampled_kl::{SampledKl, sampled_kl};
 pub use schedule::{Ramp, RampForm, Weight};
+pub use sinkhorn::{Sinkhorn, sinkhorn};
 pub use sparse::{random_sample, top_k};
+pub use top_k_kl::{TopKKl, top_k_kl};
+pub use uld::{Uld, uld};
 pub use weights::mean_over;

@@ -1,6 +1,7 @@
+use crate::counting::Counting;
 use crate::default_chunk;
 use crate::head_pass::try_through_head as through_head;
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{Int, Tensor};
 use distily_core::{
     Comparison, Distribution, Head, ModelShape, ObjectiveError, OutputLoss, OutputTokens,
     TeacherTokens, ValueAndGradient,
@@ -16,7 +17,7 @@ pub(crate) struct OutputPass {
 }
 
 /// What the teacher says of the tokens that count.
-enum TeacherRows {
+pub(crate) enum TeacherRows {
     Logits(Tensor<2>),
     Hidden(Tensor<2>, Head),
     Sparse {
@@ -27,8 +28,11 @@ enum TeacherRows {
 }
 
 impl TeacherRows {
-    fn new(distribution: &Distribution, counting: &Rows) -> Result<Self, ObjectiveError> {
-        let rows = |x: &Tensor<3>| counting.of(x.clone().flatten(0, 1));
+    pub(crate) fn new(
+        distribution: &Distribution,
+        counting: &Counting,
+    ) -> Result<Self, ObjectiveError> {
+        let rows = |x: &Tensor<3>| counting.rows(x.clone().flatten(0, 1));
         match distribution {
             Distribution::Logits(logits) => Ok(Self::Logits(rows(logits))),
             Distribution::Hidden(hidden, head) => Ok(Self::Hidden(rows(hidden), head.detached())),
@@ -37,7 +41,7 @@ impl TeacherRows {
                 probabilities,
                 tail,
             } => Ok(Self::Sparse {
-                ids: counting.of_ids(ids.clone().flatten(0, 1)),
+                ids: counting.ids(ids.clone().flatten(0, 1)),
                 probabilities: rows(probabilities),
                 tail: rows(&tail.clone().unsqueeze_dim(2)),
             }),
@@ -49,7 +53,7 @@ impl TeacherRows {
     }
 
     /// Of a chunk of tokens.
-    fn of(&self, range: Range<usize>) -> TeacherTokens {
+    pub(crate) fn of(&self, range: Range<usize>) -> TeacherTokens {
         match self {
             Self::Logits(logits) => TeacherTokens::Logits(logits.clone().slice([range])),
             Self::Hidden(hidden, head) => {
@@ -71,7 +75,8 @@ impl TeacherRows {
 /// All output losses of an objective in one pass: logits are computed once for all of them, a chunk
 /// of tokens at a time, of the tokens that count alone.
 ///
-/// Columns that only one side has are padding of its vocabulary, and take no part.
+/// Columns that only one side has are padding of its vocabulary, and take no part; unless they are
+/// so many that the vocabularies must be two.
 pub(crate) fn output_pass(
     losses: &[(f64, &dyn OutputLoss)],
     comparison: &Comparison<'_>,
@@ -79,11 +84,7 @@ pub(crate) fn output_pass(
 ) -> Result<OutputPass, ObjectiveError> {
     let hidden = comparison.student.hidden.clone().flatten::<2>(0, 1);
     let device = hidden.device().without_autodiff();
-    let mask = comparison.batch.prediction_mask();
-    let counting: Vec<i64> = (0..)
-        .zip(&mask)
-        .filter_map(|(at, &on)| on.then_some(at))
-        .collect();
+    let counting = Counting::of(&comparison.batch.prediction_mask());
     if counting.is_empty() {
         let zero = || Tensor::zeros([1], &device);
         return Ok(OutputPass {
@@ -91,18 +92,17 @@ pub(crate) fn output_pass(
             values: losses.iter().map(|_| zero()).collect(),
         });
     }
-    let counting = Rows::new(counting, mask.len(), &device);
     let asked = losses.iter().any(|(_, loss)| loss.needs_teacher());
     let teacher = asked
         .then(|| TeacherRows::new(&comparison.teacher.distribution, &counting))
         .transpose()?;
     let targets = comparison.batch.target_ids(&device).unsqueeze_dim::<2>(1);
-    let targets = counting.of_ids(targets).squeeze_dim::<1>(1);
+    let targets = counting.ids(targets).squeeze_dim::<1>(1);
     let share = 1.0 / comparison.predictions.max(1) as f64;
     let mut values: Vec<Option<Tensor<1>>> = vec![None; losses.len()];
     let chunk = chunk.unwrap_or_else(|| default_chunk(comparison.head.vocabulary()));
     let total = through_head(
-        counting.of(hidden),
+        counting.rows(hidden),
         comparison.head,
         chunk,
         |logits, range| -> Result<ValueAndGradient, ObjectiveError> {
@@ -112,8 +112,12 @@ pub(crate) fn output_pass(
                 teacher: teacher.as_ref().map(|teacher| teacher.of(range.clone())),
                 targets: targets.clone().slice([range.clone()]),
                 weights: Tensor::full([range.len()], share, &device),
+                first: range.start,
+                step: comparison.step,
             };
-            if let Some(TeacherTokens::Logits(teacher)) = &mut tokens.teacher {
+            if let Some(TeacherTokens::Logits(teacher)) = &mut tokens.teacher
+                && may_be_one(wide, teacher.dims()[1])
+            {
                 let shared = wide.min(teacher.dims()[1]);
                 *teacher = first_columns(teacher.clone(), shared);
                 tokens.student = first_columns(tokens.student, shared);
@@ -154,30 +158,6 @@ pub(crate) fn output_pass(
     })
 }
 
-/// The rows of the tokens that count; all rows where all count.
-struct Rows(Option<Tensor<1, Int>>);
-
-impl Rows {
-    fn new(counting: Vec<i64>, all: usize, device: &Device) -> Self {
-        let count = counting.len();
-        Self((count < all).then(|| Tensor::from_data(TensorData::new(counting, [count]), device)))
-    }
-
-    fn of(&self, x: Tensor<2>) -> Tensor<2> {
-        match &self.0 {
-            None => x,
-            Some(rows) => x.select(0, rows.clone()),
-        }
-    }
-
-    fn of_ids(&self, ids: Tensor<2, Int>) -> Tensor<2, Int> {
-        match &self.0 {
-            None => ids,
-            Some(rows) => ids.select(0, rows.clone()),
-        }
-    }
-}
-
 fn scaled(part: ValueAndGradient, weight: f64) -> ValueAndGradient {
     if weight == 1.0 {
         return part;
@@ -210,13 +190,18 @@ fn widened(gradient: Tensor<2>, width: usize) -> Tensor<2> {
 /// theirs to multiples of up to this.
 const MOST_PADDING: usize = 1024;
 
-/// Whether two vocabularies can be one, padded differently.
+/// Whether vocabularies of these sizes can be one, padded differently.
+fn may_be_one(student: usize, teacher: usize) -> bool {
+    student.abs_diff(teacher) <= MOST_PADDING
+}
+
+/// Refuses vocabularies that can't be one, padded differently.
 pub(crate) fn check_vocabularies(
     term: &str,
     student: &ModelShape,
     teacher: &ModelShape,
 ) -> Result<(), ObjectiveError> {
-    if student.vocabulary.abs_diff(teacher.vocabulary) <= MOST_PADDING {
+    if may_be_one(student.vocabulary, teacher.vocabulary) {
         return Ok(());
     }
     Err(ObjectiveError::Mismatch {

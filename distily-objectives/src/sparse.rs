@@ -1,95 +1,163 @@
-use burn::tensor::{Int, Tensor, TensorData};
-use distily_core::TeacherTokens;
+use burn::tensor::{FloatDType, Int, Tensor, TensorData};
+use distily_core::{TeacherTokens, ValueAndGradient};
 use rand::{Rng, RngExt};
+use rayon::prelude::*;
 
 /// A teacher's `k` likeliest ids with their probabilities at a temperature, and the mass of all others.
 ///
 /// Shapes: `logits` `[tokens, vocabulary]`; the ids `[tokens, k]`. Never renormalise them: see
 /// [`sparse_kl`](distily_kernels::sparse_kl).
 pub fn top_k(logits: Tensor<2>, k: usize, temperature: f64) -> TeacherTokens {
-    sparse(logits, temperature, |probabilities| {
-        let mut ids: Vec<usize> = (0..probabilities.len()).collect();
-        let k = k.clamp(1, ids.len());
-        ids.select_nth_unstable_by(k - 1, |&a, &b| {
-            probabilities[b].total_cmp(&probabilities[a])
-        });
-        ids.truncate(k);
-        let kept: Vec<(usize, f64)> = ids.into_iter().map(|id| (id, probabilities[id])).collect();
-        let tail = 1.0 - kept.iter().map(|(_, p)| p).sum::<f64>();
-        (kept, tail.max(0.0))
-    })
+    Sparse::top_k(logits, k, temperature).into()
 }
 
 /// Ids that are drawn from a teacher at a temperature, with their frequencies: a KL to them has, in the
 /// mean, the gradient of the full one (random sampling KD, ACL 2025).
 ///
 /// Shapes: `logits` `[tokens, vocabulary]`; the ids `[tokens, k]`, where k is the most different ids
-/// that a token got.
+/// that a token got. Each token takes `draws` numbers of 64 bits from the generator.
 pub fn random_sample(
     logits: Tensor<2>,
     draws: usize,
     temperature: f64,
     generator: &mut impl Rng,
 ) -> TeacherTokens {
-    sparse(logits, temperature, |probabilities| {
-        // Sorted uniform numbers meet the ids in one pass.
-        let mut points: Vec<f64> = (0..draws).map(|_| generator.random()).collect();
-        points.sort_unstable_by(f64::total_cmp);
-        let mut kept: Vec<(usize, f64)> = Vec::new();
-        let (mut id, mut reached) = (0, probabilities[0]);
-        for point in points {
-            while point >= reached && id + 1 < probabilities.len() {
-                id += 1;
-                reached += probabilities[id];
-            }
-            match kept.last_mut() {
-                Some((last, share)) if *last == id => *share += 1.0 / draws as f64,
-                _ => kept.push((id, 1.0 / draws as f64)),
-            }
-        }
-        (kept, 0.0)
-    })
+    Sparse::random_sample(logits, draws, temperature, generator).into()
 }
 
-/// What `choose` keeps of each row of probabilities: ids with their probabilities, and the tail.
-fn sparse(
-    logits: Tensor<2>,
-    temperature: f64,
-    mut choose: impl FnMut(&[f64]) -> (Vec<(usize, f64)>, f64),
-) -> TeacherTokens {
-    let device = logits.device().without_autodiff();
-    let [tokens, vocabulary] = logits.dims();
-    let values: Vec<f32> = logits.into_data().iter::<f32>().collect();
-    let rows: Vec<(Vec<(usize, f64)>, f64)> = values
-        .chunks_exact(vocabulary)
-        .map(|logits| {
-            let highest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-            let weight = |&logit: &f32| (f64::from(logit - highest) / temperature).exp();
-            let mut probabilities: Vec<f64> = logits.iter().map(weight).collect();
-            let total: f64 = probabilities.iter().sum();
-            probabilities.iter_mut().for_each(|p| *p /= total);
-            choose(&probabilities)
-        })
-        .collect();
-    let k = rows
-        .iter()
-        .map(|(kept, _)| kept.len())
-        .max()
-        .unwrap_or(0)
-        .max(1);
-    let (mut ids, mut probabilities) = (vec![0i64; tokens * k], vec![0f32; tokens * k]);
-    for (row, (kept, _)) in rows.iter().enumerate() {
-        for (at, &(id, probability)) in kept.iter().enumerate() {
-            ids[row * k + at] = id as i64;
-            probabilities[row * k + at] = probability as f32;
+/// What is known of a teacher at some ids alone: see [`TeacherTokens::Sparse`].
+pub(crate) struct Sparse {
+    ids: Tensor<2, Int>,
+    probabilities: Tensor<2>,
+    tail: Tensor<1>,
+}
+
+impl From<Sparse> for TeacherTokens {
+    fn from(sparse: Sparse) -> Self {
+        let Sparse {
+            ids,
+            probabilities,
+            tail,
+        } = sparse;
+        Self::Sparse {
+            ids,
+            probabilities,
+            tail,
         }
     }
-    let tail: Vec<f32> = rows.iter().map(|&(_, tail)| tail as f32).collect();
-    TeacherTokens::Sparse {
-        ids: Tensor::<2, Int>::from_data(TensorData::new(ids, [tokens, k]), &device),
-        probabilities: Tensor::from_data(TensorData::new(probabilities, [tokens, k]), &device),
-        tail: Tensor::from_data(TensorData::new(tail, [tokens]), &device),
+}
+
+impl Sparse {
+    /// See [`top_k`].
+    pub(crate) fn top_k(logits: Tensor<2>, k: usize, temperature: f64) -> Self {
+        Self::of_rows(logits, temperature, |_, probabilities| {
+            // Of numbers that are not negative, the bits sort as they do; the id is below them.
+            let mut ranked: Vec<u128> = (0..)
+                .zip(probabilities)
+                .map(|(id, p)| u128::from(p.to_bits()) << 64 | id)
+                .collect();
+            let k = k.clamp(1, ranked.len());
+            ranked.select_nth_unstable_by(k - 1, |a, b| b.cmp(a));
+            let known: Vec<(usize, f64)> = ranked[..k]
+                .iter()
+                .map(|&ranked| ranked as u64 as usize)
+                .map(|id| (id, probabilities[id]))
+                .collect();
+            let tail = 1.0 - known.iter().map(|(_, p)| p).sum::<f64>();
+            (known, tail.max(0.0))
+        })
     }
+
+    /// See [`random_sample`].
+    pub(crate) fn random_sample(
+        logits: Tensor<2>,
+        draws: usize,
+        temperature: f64,
+        generator: &mut impl Rng,
+    ) -> Self {
+        let [tokens, _] = logits.dims();
+        // Drawn before the rows go to the cores, in the order of the tokens.
+        let points: Vec<f64> = (0..tokens * draws).map(|_| generator.random()).collect();
+        Self::of_rows(logits, temperature, |token, probabilities| {
+            // Sorted uniform numbers meet the ids in one pass.
+            let mut points = points[token * draws..(token + 1) * draws].to_vec();
+            points.sort_unstable_by(f64::total_cmp);
+            let mut known: Vec<(usize, f64)> = Vec::new();
+            let (mut id, mut reached) = (0, probabilities[0]);
+            for point in points {
+                while point >= reached && id + 1 < probabilities.len() {
+                    id += 1;
+                    reached += probabilities[id];
+                }
+                match known.last_mut() {
+                    Some((last, share)) if *last == id => *share += 1.0 / draws as f64,
+                    _ => known.push((id, 1.0 / draws as f64)),
+                }
+            }
+            (known, 0.0)
+        })
+    }
+
+    /// What `choose` keeps of each token's probabilities: ids with their probabilities, and the tail.
+    fn of_rows(
+        logits: Tensor<2>,
+        temperature: f64,
+        choose: impl Fn(usize, &[f64]) -> (Vec<(usize, f64)>, f64) + Sync,
+    ) -> Self {
+        let device = logits.device().without_autodiff();
+        let [tokens, vocabulary] = logits.dims();
+        let logits = logits.cast(FloatDType::F32).into_data();
+        let rows: Vec<(Vec<(usize, f64)>, f64)> = logits
+            .as_slice::<f32>()
+            .expect("it was cast")
+            .par_chunks_exact(vocabulary)
+            .enumerate()
+            .map_init(Vec::new, |probabilities, (token, logits)| {
+                softmax(logits, temperature, probabilities);
+                choose(token, probabilities)
+            })
+            .collect();
+        let k = rows.iter().map(|(known, _)| known.len()).max();
+        let k = k.unwrap_or(0).max(1);
+        let (mut ids, mut probabilities) = (vec![0i64; tokens * k], vec![0f32; tokens * k]);
+        for (row, (known, _)) in rows.iter().enumerate() {
+            for (at, &(id, probability)) in known.iter().enumerate() {
+                ids[row * k + at] = id as i64;
+                probabilities[row * k + at] = probability as f32;
+            }
+        }
+        let tail: Vec<f32> = rows.iter().map(|&(_, tail)| tail as f32).collect();
+        Self {
+            ids: Tensor::from_data(TensorData::new(ids, [tokens, k]), &device),
+            probabilities: Tensor::from_data(TensorData::new(probabilities, [tokens, k]), &device),
+            tail: Tensor::from_data(TensorData::new(tail, [tokens]), &device),
+        }
+    }
+
+    /// The forward KL from what is known.
+    pub(crate) fn kl(
+        self,
+        student: Tensor<2>,
+        weights: Tensor<1>,
+        temperature: f64,
+    ) -> ValueAndGradient {
+        let Self {
+            ids,
+            probabilities,
+            tail,
+        } = self;
+        distily_kernels::sparse_kl(student, ids, probabilities, tail, weights, temperature)
+    }
+}
+
+/// The probabilities of logits at a temperature.
+fn softmax(logits: &[f32], temperature: f64, probabilities: &mut Vec<f64>) {
+    let highest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let weight = |&logit: &f32| (f64::from(logit - highest) / temperature).exp();
+    probabilities.clear();
+    probabilities.extend(logits.iter().map(weight));
+    let total: f64 = probabilities.iter().sum();
+    probabilities.iter_mut().for_each(|p| *p /= total);
 }
 
 #[cfg(test)]

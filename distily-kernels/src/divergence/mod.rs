@@ -1,6 +1,6 @@
 pub(crate) mod formulas;
 
-use crate::{ValueAndGradient, in_format_of};
+use crate::{ValueAndGradient, in_format_of, widened};
 use burn::tensor::Tensor;
 use burn::tensor::activation::log_softmax;
 pub(crate) use formulas::{Formula, Numbers, Pair};
@@ -130,8 +130,7 @@ pub(crate) use with_formula;
 ///
 /// Shapes: `student` and `teacher` `[tokens, vocabulary]`, `weights` `[tokens]`. A token of weight
 /// 0 contributes nothing, whatever its logits are. A logit of -inf is a probability of 0, whose
-/// logarithm counts as -1e5. f32 on a CPU takes the native form; everything is computed in the
-/// student's type, which has to be f32 for bf16's range to suffice.
+/// logarithm counts as -1e5.
 ///
 /// # Panics
 ///
@@ -145,7 +144,7 @@ pub fn divergence(
 ) -> ValueAndGradient {
     assert_eq!(student.dims(), teacher.dims(), "the logits' shapes differ");
     assert_eq!(weights.dims()[0], student.dims()[0], "one weight a token");
-    let student = student.without_autodiff();
+    let student = widened(student.without_autodiff());
     let teacher = in_format_of(teacher.without_autodiff(), &student);
     let weights = in_format_of(weights.without_autodiff(), &student);
     #[cfg(feature = "flex")]
@@ -232,7 +231,10 @@ fn reverse_share(pair: &Pair<Tensor<2>>, head_mass: f64) -> Tensor<2> {
     let (sorted, ids) = pair.p.clone().sort_descending_with_indices(1);
     // An id is in the head if those before it do not reach the mass.
     let before = sorted.clone().cumsum(1) - sorted;
-    let tail = before.greater_equal_scalar(head_mass).float();
+    let tail = in_format_of(
+        before.clone().greater_equal_scalar(head_mass).float(),
+        &before,
+    );
     let apart = (pair.p.clone() - pair.q.clone()).abs().gather(1, ids);
     let in_tail = (apart.clone() * tail).sum_dim(1);
     let all = apart.sum_dim(1);

@@ -5,7 +5,7 @@
 //! [`LANES`] partial sums, because a compiler may not reorder additions of floats by itself.
 
 /// Independent partial results of a reduction.
-const LANES: usize = 16;
+pub(super) const LANES: usize = 16;
 
 /// Runs `f`, compiled for AVX2 and FMA where the processor has them.
 #[inline(always)]

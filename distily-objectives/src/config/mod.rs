@@ -7,7 +7,8 @@ pub use loss::{LossConfig, Relation};
 use crate::composite::Part;
 use crate::feature_term::{FeatureTerm, Pair, Settings};
 use crate::{
-    Composite, CrossEntropy, DivergenceTerm, ProjectorConfig, SampledKl, Sinkhorn, TopKKl, Uld, Weight,
+    Composite, CrossEntropy, DivergenceTerm, ProjectorConfig, SampledKl, Sinkhorn, TopKKl, Uld,
+    Weight,
 };
 use burn::tensor::Device;
 use distily_core::{ModelShape, Seed, Term};

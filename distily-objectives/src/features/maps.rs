@@ -1,6 +1,6 @@
-use super::rows::{filled, widened};
+use super::rows::filled;
 use burn::tensor::{Bool, Tensor};
-use distily_kernels::in_format_of;
+use distily_kernels::{in_format_of, widened};
 
 /// Where a query row `[batch, 1, seq, 1]` of a map `[batch, heads, seq, seq]` does not count, and
 /// its weight where it does.

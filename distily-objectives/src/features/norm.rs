@@ -1,5 +1,5 @@
-use super::rows::widened;
 use burn::tensor::Tensor;
+use distily_kernels::widened;
 
 /// A teacher's features at mean 0 and variance 1 in each token, along the last axis: a layer norm
 /// without a trainable parameter. (A trainable norm of the teacher would let the loss fall to 0 by

@@ -1,8 +1,7 @@
-use super::rows::widened;
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor, TensorData};
 use distily_core::Seed;
-use distily_kernels::{gelu_tanh, in_format_of};
+use distily_kernels::{gelu_tanh, in_format_of, widened};
 use rand_distr::{Distribution, StandardNormal};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;

@@ -1,14 +1,5 @@
-use burn::tensor::{Bool, DType, FloatDType, Tensor};
-use distily_kernels::in_format_of;
-
-/// A feature in a format that sums can be taken in: half precision becomes f32.
-pub(super) fn widened<const D: usize>(x: Tensor<D>) -> Tensor<D> {
-    match x.dtype() {
-        DType::F32 | DType::F64 => x,
-        DType::QFloat(_) => x.dequantize(),
-        _ => x.cast(FloatDType::F32),
-    }
-}
+use burn::tensor::{Bool, Tensor};
+use distily_kernels::{in_format_of, widened};
 
 /// `x`, and `value` where the mask says so; the mask may be 1 along any axis.
 pub(super) fn filled<const D: usize>(x: Tensor<D>, mask: Tensor<D, Bool>, value: f64) -> Tensor<D> {

@@ -3,7 +3,7 @@
 use burn::tensor::{Device, FloatDType, Int, Tensor, TensorData};
 
 /// Pseudo-random numbers in [-1, 1), from a seed alone.
-pub(super) fn noise(count: usize, mut state: u64) -> Vec<f32> {
+pub(crate) fn noise(count: usize, mut state: u64) -> Vec<f32> {
     (0..count)
         .map(|_| {
             // SplitMix64.
@@ -23,14 +23,14 @@ pub(crate) fn random<const D: usize>(shape: [usize; D], seed: u64) -> Tensor<D> 
 }
 
 /// Which tokens count: the first, and about two thirds of the others.
-pub(super) fn some_tokens(tokens: usize, seed: u64) -> Vec<bool> {
+pub(crate) fn some_tokens(tokens: usize, seed: u64) -> Vec<bool> {
     let mut counts: Vec<bool> = noise(tokens, seed ^ 7).iter().map(|x| *x > -0.3).collect();
     counts[0] = true;
     counts
 }
 
 /// The value and the gradient of a loss at `x`.
-pub(super) fn value_and_gradient<const D: usize>(
+pub(crate) fn value_and_gradient<const D: usize>(
     loss: &dyn Fn(Tensor<D>) -> Tensor<1>,
     x: Tensor<D>,
 ) -> (f64, Tensor<D>) {
@@ -40,7 +40,7 @@ pub(super) fn value_and_gradient<const D: usize>(
     (loss.into_scalar::<f64>(), gradient)
 }
 
-pub(super) fn largest<const D: usize>(x: Tensor<D>) -> f64 {
+pub(crate) fn largest<const D: usize>(x: Tensor<D>) -> f64 {
     x.into_data()
         .iter::<f64>()
         .map(f64::abs)
@@ -54,7 +54,7 @@ pub(super) fn largest<const D: usize>(x: Tensor<D>) -> f64 {
 }
 
 /// The gradient of `loss` at `x` is that of finite differences, taken in f64.
-pub(super) fn assert_gradient<const D: usize>(loss: &dyn Fn(Tensor<D>) -> Tensor<1>, x: Tensor<D>) {
+pub(crate) fn assert_gradient<const D: usize>(loss: &dyn Fn(Tensor<D>) -> Tensor<1>, x: Tensor<D>) {
     const STEP: f64 = 1e-5;
     let x = x.cast(FloatDType::F64);
     let (_, gradient) = value_and_gradient(loss, x.clone());
@@ -81,7 +81,7 @@ pub(super) fn assert_gradient<const D: usize>(loss: &dyn Fn(Tensor<D>) -> Tensor
 
 /// What a loss on `[tokens, width]` may promise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Law {
+pub(crate) enum Law {
     /// It is 0, with a gradient of 0, for equals.
     ZeroForEquals,
     /// The parts of a batch add up to the whole.
@@ -89,13 +89,13 @@ pub(super) enum Law {
 }
 
 impl Law {
-    pub(super) const ALL: [Self; 2] = [Self::ZeroForEquals, Self::Additive];
+    pub(crate) const ALL: [Self; 2] = [Self::ZeroForEquals, Self::Additive];
 }
 
 type RowLoss<'a> = &'a dyn Fn(Tensor<2>, Tensor<2>, Tensor<1>) -> Tensor<1>;
 
 /// Tests the laws that hold for all, and those that are promised.
-pub(super) fn laws(loss: RowLoss<'_>, shape: [usize; 2], seed: u64, promised: &[Law]) {
+pub(crate) fn laws(loss: RowLoss<'_>, shape: [usize; 2], seed: u64, promised: &[Law]) {
     let (student, teacher) = (random(shape, seed), random(shape, seed ^ 1));
     let counts = some_tokens(shape[0], seed);
     laws_of(loss, student.clone(), teacher.clone(), &counts);
@@ -135,7 +135,7 @@ pub(super) fn laws(loss: RowLoss<'_>, shape: [usize; 2], seed: u64, promised: &[
 }
 
 /// The laws that hold for every loss on rows of any widths.
-pub(super) fn laws_of(loss: RowLoss<'_>, student: Tensor<2>, teacher: Tensor<2>, counts: &[bool]) {
+pub(crate) fn laws_of(loss: RowLoss<'_>, student: Tensor<2>, teacher: Tensor<2>, counts: &[bool]) {
     let device = student.device();
     let weights = crate::mean_over(counts, &device);
     let of_student = |x| loss(x, teacher.clone(), weights.clone());

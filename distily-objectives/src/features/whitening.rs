@@ -1,7 +1,7 @@
-use super::rows::{centred, filled, widened};
+use super::rows::{centred, filled};
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor, TensorData};
-use distily_kernels::in_format_of;
+use distily_kernels::{in_format_of, widened};
 use thiserror::Error;
 
 /// Why features can't be whitened.

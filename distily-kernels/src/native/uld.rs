@@ -1,0 +1,140 @@
+use super::lanes::{exp, sum, vectorized};
+use super::tensors::{elements, plain, slice};
+use crate::ValueAndGradient;
+use burn::tensor::Tensor;
+use rayon::prelude::*;
+
+pub(crate) fn uld(
+    student: Tensor<2>,
+    teacher: Tensor<2>,
+    weights: Tensor<1>,
+    temperature: f64,
+) -> ValueAndGradient {
+    let shape @ [tokens, of_student] = student.dims();
+    let [_, of_teacher] = teacher.dims();
+    let (student, teacher, weights) = (elements(&student), elements(&teacher), elements(&weights));
+    let (student, teacher, weights) = (slice(&student), slice(&teacher), slice(&weights));
+    let temperature = temperature as f32;
+    let mut gradient = vec![0.0; student.len()];
+    let mut values = vec![0.0; tokens];
+    gradient
+        .par_chunks_mut(of_student)
+        .zip(&mut values)
+        .enumerate()
+        .for_each_init(Scratch::default, |scratch, (token, (gradient, value))| {
+            let weight = weights[token];
+            if weight == 0.0 {
+                return;
+            }
+            let student = &student[token * of_student..(token + 1) * of_student];
+            let teacher = &teacher[token * of_teacher..(token + 1) * of_teacher];
+            let apart = of_row(student, teacher, 1.0 / temperature, scratch, gradient);
+            *value = f64::from(weight * temperature * temperature) * apart;
+            let factor = weight * temperature;
+            gradient.iter_mut().for_each(|gradient| *gradient *= factor);
+        });
+    ValueAndGradient {
+        value: plain(vec![values.iter().sum::<f64>() as f32], [1]),
+        gradient: plain(gradient, shape),
+    }
+}
+
+/// What a core keeps between tokens.
+#[derive(Default)]
+struct Scratch {
+    /// The student's ids from the likeliest down, each below the key of its logit.
+    ranked: Vec<u64>,
+    /// The keys of the teacher's logits, sorted.
+    keys: Vec<u32>,
+    /// The student's probabilities by rank, then the slopes.
+    q: Vec<f32>,
+    /// The teacher's.
+    p: Vec<f32>,
+}
+
+/// Fills the gradient with respect to the logits over T, and returns the value.
+fn of_row(
+    student: &[f32],
+    teacher: &[f32],
+    sharpness: f32,
+    scratch: &mut Scratch,
+    gradient: &mut [f32],
+) -> f64 {
+    let Scratch { ranked, keys, q, p } = scratch;
+    ranked.clear();
+    ranked.extend(
+        (0..)
+            .zip(student)
+            .map(|(id, &logit)| u64::from(key(logit)) << 32 | id),
+    );
+    ranked.sort_unstable();
+    keys.clear();
+    keys.extend(teacher.iter().map(|&logit| key(logit)));
+    keys.sort_unstable();
+    let wide = student.len().max(teacher.len());
+    let total_s = shares(
+        ranked.iter().map(|&ranked| (ranked >> 32) as u32),
+        sharpness,
+        q,
+        wide,
+    );
+    let total_t = shares(keys.iter().copied(), sharpness, p, wide);
+    vectorized(|| {
+        let (q, p) = (&mut q[..wide], &mut p[..wide]);
+        let (share_s, share_t) = (1.0 / total_s, 1.0 / total_t);
+        // p becomes the slopes.
+        let value = sum(wide, |rank| {
+            q[rank] *= share_s;
+            let difference = q[rank] - p[rank] * share_t;
+            let sign = f32::from(difference > 0.0) - f32::from(difference < 0.0);
+            p[rank] = q[rank] * sign;
+            difference.abs()
+        });
+        let slopes = sum(wide, |rank| p[rank]);
+        for (rank, &ranked) in ranked.iter().enumerate() {
+            gradient[ranked as u32 as usize] = p[rank] - q[rank] * slopes;
+        }
+        f64::from(value)
+    })
+}
+
+/// Fills `out` with e^((logit - highest) / T) of sorted keys, then with zeros up to a width, and
+/// returns their sum.
+fn shares(
+    keys: impl ExactSizeIterator<Item = u32>,
+    sharpness: f32,
+    out: &mut Vec<f32>,
+    width: usize,
+) -> f32 {
+    let count = keys.len();
+    out.clear();
+    out.extend(keys.map(logit));
+    out.resize(width, 0.0);
+    vectorized(|| {
+        let known = &mut out[..count];
+        let highest = known.first().copied().unwrap_or(0.0);
+        for logit in known.iter_mut() {
+            *logit = exp((*logit - highest) * sharpness);
+        }
+        sum(count, |i| known[i])
+    })
+}
+
+/// A number that is the smaller, the larger the logit: integers sort faster than floats.
+fn key(logit: f32) -> u32 {
+    let bits = logit.to_bits();
+    if bits >> 31 == 0 {
+        !bits ^ (1 << 31)
+    } else {
+        bits
+    }
+}
+
+/// The logit of a key.
+fn logit(key: u32) -> f32 {
+    f32::from_bits(if key >> 31 == 0 {
+        !key ^ (1 << 31)
+    } else {
+        key
+    })
+}
