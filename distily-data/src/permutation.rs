@@ -67,7 +67,7 @@ impl Permutation {
 
 /// A number below `modulus` and a random one, modulo `modulus`.
 fn added(number: u64, random: u64, modulus: u64) -> u64 {
-    let step = (u128::from(random) * u128::from(modulus) >> 64) as u64;
+    let step = ((u128::from(random) * u128::from(modulus)) >> 64) as u64;
     ((u128::from(number) + u128::from(step)) % u128::from(modulus)) as u64
 }
 

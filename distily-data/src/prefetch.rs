@@ -71,9 +71,8 @@ mod tests {
     fn items_are_made_in_advance_but_not_without_bound_and_a_drop_ends_it() {
         let made = Arc::new(AtomicUsize::new(0));
         let counter = made.clone();
-        let items = (0..).map(move |item| {
+        let items = (0..).inspect(move |_| {
             counter.fetch_add(1, Ordering::SeqCst);
-            item
         });
         let mut items = Prefetch::new(items, 4);
         assert_eq!(items.next(), Some(0));

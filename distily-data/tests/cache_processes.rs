@@ -1,6 +1,6 @@
 //! A token cache among processes: killed at any moment, and wanted by two at once. The test is its
 //! own child: it is run again with the cache's folder in a variable.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
 #![cfg(unix)]
 
 use distily_data::{
