@@ -6,7 +6,7 @@ use burn::module::Module;
 use burn::nn::{Embedding, EmbeddingConfig, Lstm, LstmConfig};
 use burn::tensor::Device;
 use distily::core::*;
-use distily::data::{TextTokenizer, TokenRows};
+use distily::data::{DocumentEncoder, Packing, TextTokenizer, TokenRows};
 use distily::models::Decoder;
 use distily::objectives::ObjectiveConfig;
 use distily::{Trainer, TrainingConfig};
@@ -54,8 +54,15 @@ fn main() -> Result<()> {
     let tokenizer = TextTokenizer::load(&folder.join("tokenizer.json"))?;
     let stories: Vec<String> = Stories::new(Seed(4)).take(300).collect();
     let (held_out, stories) = stories.split_at(20);
-    let rows = TokenRows::pack(&tokenizer.encode(stories)?, 96, Some(0))?;
-    let held_out = TokenRows::pack(&tokenizer.encode(held_out)?, 96, Some(0))?;
+    let encoder = DocumentEncoder {
+        end_of_text: Some(0),
+        ..DocumentEncoder::new(tokenizer)
+    };
+    let rows = |stories: &[String]| -> Result<TokenRows> {
+        let tokens = encoder.tokens(stories)?;
+        Ok(TokenRows::pack(tokens, Packing::Wrapped, 96)?)
+    };
+    let (stories, held_out) = (rows(stories)?, rows(held_out)?);
 
     let autodiff = device.autodiff();
     let student = Recurrent {
@@ -76,7 +83,7 @@ fn main() -> Result<()> {
     )?;
     let teacher = Arc::new(LiveTeacher::new(teacher));
     let mut trainer = Trainer::new(student, teacher, objective, config.clone())?;
-    train(&mut trainer, &config, &rows, &held_out)?;
+    train(&mut trainer, &config, &stories, &held_out)?;
     println!("{}", trainer.into_student());
     Ok(())
 }

@@ -6,7 +6,7 @@ use anyhow::Result;
 use burn::module::Module;
 use burn::optim::{AdamWConfig, GradientsAccumulator, GradientsParams};
 use distily_core::{Comparison, LanguageModel, LiveTeacher, Objective, Seed, Teacher, TokenBatch};
-use distily_data::{TextTokenizer, TokenRows};
+use distily_data::{DocumentEncoder, Packing, TextTokenizer, TokenRows};
 use distily_eval::perplexity;
 use distily_examples::{Stories, device};
 use distily_layermap::LayerMapConfig;
@@ -40,8 +40,13 @@ fn main() -> Result<()> {
     let tokenizer = TextTokenizer::load(&folder.join("tokenizer.json"))?;
     let stories: Vec<String> = Stories::new(Seed(2)).take(600).collect();
     let (held_out, stories) = stories.split_at(30);
-    let rows = TokenRows::pack(&tokenizer.encode(stories)?, 96, Some(0))?;
-    let held_out = TokenRows::pack(&tokenizer.encode(held_out)?, 96, Some(0))?;
+    let encoder = DocumentEncoder {
+        end_of_text: Some(0),
+        ..DocumentEncoder::new(tokenizer)
+    };
+    let rows = TokenRows::pack(encoder.tokens(stories)?, Packing::Wrapped, 96)?;
+    let held_out = TokenRows::pack(encoder.tokens(held_out)?, Packing::Wrapped, 96)?;
+    let held_out: Vec<TokenBatch> = held_out.in_order(8).collect::<Result<_, _>>()?;
 
     let values = TermConfig {
         layers: Some(LayerMapConfig::Last),
@@ -65,10 +70,11 @@ fn main() -> Result<()> {
     let teacher = LiveTeacher::new(teacher);
     let mut trainee = Trainee { student, objective };
     let mut optimizer = AdamWConfig::new().init();
-    let mut batches = rows.forever(Seed(4), 4);
+    let mut batches = rows.batches(4).after(Seed(4), 0);
     for step in 0..60 {
         // Two batches make a step; every mean is over the tokens of both.
-        let batches: Vec<TokenBatch> = batches.by_ref().take(2).collect();
+        let batches = batches.by_ref().take(2);
+        let batches: Vec<TokenBatch> = batches.collect::<Result<_, _>>()?;
         let predictions = batches.iter().map(TokenBatch::predictions).sum();
         let mut gradients = GradientsAccumulator::new();
         let mut loss = 0.0;
@@ -90,7 +96,7 @@ fn main() -> Result<()> {
         let rate = 1e-3 * (1.0 - step as f64 / 60.0);
         trainee = optimizer.step(rate, trainee, gradients.grads());
         if (step + 1) % 20 == 0 {
-            let measured = perplexity(&trainee.student.valid(), held_out.in_order(8))?;
+            let measured = perplexity(&trainee.student.valid(), held_out.clone())?;
             println!(
                 "step {:2}: loss {loss:.4}, held-out perplexity {:.3}",
                 step + 1,

@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use burn::module::Module;
 use clap::Parser;
 use distily::core::{LanguageModel, LiveTeacher, Seed};
-use distily::data::{TextSource, TextTokenizer, TokenRows};
+use distily::data::{DocumentEncoder, Packing, TextSource, TextTokenizer, TokenCache, TokenRows};
 use distily::hub::Hub;
 use distily::models::{
     Decoder, DecoderConfig, Inheritance, Precision, StoredAs, StudentConfig, freeze,
@@ -99,6 +99,15 @@ struct Data {
     source: TextSource,
     /// Tokens in a row.
     length: usize,
+    #[serde(default)]
+    packing: Packing,
+    /// Where tokens are kept from one run to the next.
+    #[serde(default = "cache")]
+    cache: PathBuf,
+}
+
+fn cache() -> PathBuf {
+    "runs/tokens".into()
 }
 
 #[derive(Deserialize)]
@@ -158,19 +167,28 @@ fn main() -> Result<()> {
     source.train = arguments.data.join(&source.train);
     source.held_out = source.held_out.take().map(|file| arguments.data.join(file));
     let documents = source.read()?;
-    let end_of_text = teacher.config().end_of_text.first().copied();
+    let encoder = DocumentEncoder {
+        end_of_text: teacher.config().end_of_text.first().copied(),
+        ..DocumentEncoder::new(tokenizer)
+    };
+    let cache = TokenCache::new(&config.data.cache);
     let rows = |documents: &[String]| -> Result<TokenRows> {
-        let ids = tokenizer.encode(documents)?;
-        Ok(TokenRows::pack(&ids, config.data.length, end_of_text)?)
+        let tokens = cache.tokens(documents, &encoder)?;
+        Ok(TokenRows::pack(
+            tokens,
+            config.data.packing,
+            config.data.length,
+        )?)
     };
     let train_rows = rows(&documents.train)?;
     let held_out = rows(&documents.held_out)?.limited_to(config.evaluation.tokens);
 
     let live = LiveTeacher::new(teacher.clone());
-    let batches = train_rows.epoch(seed, 0, config.training.batch_size);
+    let batches = train_rows.batches(config.training.batch_size);
     let tokens = CALIBRATION * teacher.shape().width;
     let enough = tokens.div_ceil(config.training.batch_size * config.data.length);
-    let objective = objective.calibrated(&live, batches.take(enough))?;
+    let calibration = batches.after(seed, 0).take(enough);
+    let objective = objective.calibrated(&live, calibration.collect::<Result<Vec<_>, _>>()?)?;
     let before = measure(&model.valid(), Some(&teacher), &held_out)?;
 
     let mut trainer = Trainer::new(model, Arc::new(live), objective, config.training.clone())?;

@@ -8,8 +8,8 @@
 use anyhow::{Result, anyhow};
 use burn::optim::{AdamWConfig, GradientsParams};
 use clap::Parser;
-use distily::core::{LanguageModel, Seed, Taps, write_whole};
-use distily::data::{TextTokenizer, TokenRows};
+use distily::core::{LanguageModel, Seed, Taps, TokenBatch, write_whole};
+use distily::data::{DocumentEncoder, Packing, TextTokenizer, TokenRows};
 use distily::eval::perplexity;
 use distily::models::{Decoder, DecoderConfig, StoredAs};
 use distily::objectives::{cross_entropy, mean_over};
@@ -48,8 +48,15 @@ fn main() -> Result<()> {
     train_tokenizer(&stories, &file)?;
     let tokenizer = TextTokenizer::load(&file)?;
     let (held_out, train) = stories.split_at(200);
-    let rows = TokenRows::pack(&tokenizer.encode(train)?, 192, Some(0))?;
-    let held_out = TokenRows::pack(&tokenizer.encode(held_out)?, 192, Some(0))?;
+    let encoder = DocumentEncoder {
+        end_of_text: Some(0),
+        ..DocumentEncoder::new(tokenizer)
+    };
+    let rows = |stories: &[String]| -> Result<TokenRows> {
+        let tokens = encoder.tokens(stories)?;
+        Ok(TokenRows::pack(tokens, Packing::Wrapped, 192)?)
+    };
+    let (train, held_out) = (rows(train)?, rows(held_out)?);
 
     let config = DecoderConfig {
         vocabulary: VOCABULARY,
@@ -66,8 +73,9 @@ fn main() -> Result<()> {
     let device = device();
     let mut model = Decoder::random(&config, seed, &device.clone().autodiff())?;
     let mut optimizer = AdamWConfig::new().with_weight_decay(0.01).init();
-    let batches = rows.forever(seed, 12).take(arguments.steps);
+    let batches = train.batches(12).after(seed, 0).take(arguments.steps);
     for (step, batch) in batches.enumerate() {
+        let batch = batch?;
         let outputs = model.forward(&batch, &Taps::logits())?;
         let logits = outputs.logits.expect("they were tapped").flatten(0, 1);
         let device = logits.device();
@@ -82,7 +90,8 @@ fn main() -> Result<()> {
         }
     }
     let model = burn::module::Module::valid(&model);
-    let measured = perplexity(&model, held_out.in_order(8))?;
+    let held_out: Vec<TokenBatch> = held_out.in_order(8).collect::<Result<_, _>>()?;
+    let measured = perplexity(&model, held_out)?;
     println!("held-out perplexity {:.4}", measured.perplexity());
     model.save(&arguments.out, StoredAs::BF16)?;
     Ok(())

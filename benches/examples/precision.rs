@@ -12,7 +12,7 @@
 
 use burn::tensor::Device;
 use distily::core::{LanguageModel, Taps, TokenBatch};
-use distily::data::{TextTokenizer, TokenRows};
+use distily::data::{Packing, TextTokenizer, TokenRows, Tokens};
 use distily::eval::{agreement, perplexity};
 use distily::models::{Decoder, Precision};
 use distily_benches::memory;
@@ -45,8 +45,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let ids = ids
         .get(..2048)
         .ok_or("the text has fewer than 2048 tokens")?;
-    let rows = TokenRows::pack(&[ids.to_vec()], 512, None)?;
-    let batches: Vec<TokenBatch> = rows.in_order(1).collect();
+    let rows = TokenRows::pack(Tokens::new(&[ids.to_vec()])?, Packing::Wrapped, 512)?;
+    let batches: Vec<TokenBatch> = rows.in_order(1).collect::<Result<_, _>>()?;
 
     let logits = |model: &Decoder, batch: &TokenBatch| -> Result<Vec<f32>, Box<dyn Error>> {
         let logits = model.forward(batch, &Taps::logits())?.logits;

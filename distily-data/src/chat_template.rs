@@ -1,10 +1,12 @@
-use crate::DataError;
+use crate::{ContentHash, DataError};
 use minijinja::syntax::SyntaxConfig;
-use minijinja::value::{Serde, Value};
-use minijinja::{Environment, ErrorKind, context};
+use minijinja::value::{Kwargs, Serde, Value};
+use minijinja::{Environment, ErrorKind, State, context};
 use minijinja_contrib::pycompat::unknown_method_callback;
+use regex::Regex;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 /// One turn of a conversation.
@@ -50,6 +52,7 @@ impl Message {
 pub struct ChatTemplate {
     file: PathBuf,
     environment: Environment<'static>,
+    source: String,
     variables: BTreeMap<String, Value>,
 }
 
@@ -131,8 +134,9 @@ impl ChatTemplate {
         environment.add_function("raise_exception", |message: String| {
             Err::<String, _>(minijinja::Error::new(ErrorKind::InvalidOperation, message))
         });
+        environment.add_function(GENERATION, marked);
         environment
-            .add_template_owned("chat", template)
+            .add_template_owned("chat", with_calls(&template))
             .map_err(|problem| error(&file, described(&problem)))?;
         let tokens = [
             ("bos_token", config.bos_token),
@@ -152,8 +156,21 @@ impl ChatTemplate {
         Ok(Self {
             file,
             environment,
+            source: template,
             variables,
         })
+    }
+
+    /// What the template is: the hash of its text and its variables.
+    pub fn hash(&self) -> ContentHash {
+        let variables = self
+            .variables
+            .iter()
+            .flat_map(|(name, value)| [name.clone(), format!("{value:?}")]);
+        ContentHash::of(
+            "chat template",
+            [self.source.clone()].into_iter().chain(variables),
+        )
     }
 
     /// This template with a variable that it knows, such as `enable_thinking` or `date_string`.
@@ -181,6 +198,100 @@ impl ChatTemplate {
             .and_then(|template| template.render(variables))
             .map_err(|problem| error(&self.file, described(&problem)))
     }
+}
+
+impl ChatTemplate {
+    /// A conversation as text, and the bytes of it that are the assistant's turns: what a model has
+    /// to write when it is asked for them, the mark of the end included.
+    ///
+    /// Where the template says it itself (`{% generation %}`, as transformers reads it), that is
+    /// what they are. Otherwise they are found by writing the conversation turn by turn: a turn is
+    /// what is added to the text that asks for it.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::ChatTemplate`] where a turn is written in another way when others follow it, and
+    /// the template has no marks.
+    pub fn assistant_turns(
+        &self,
+        messages: &[Message],
+    ) -> Result<(String, Vec<Range<usize>>), DataError> {
+        let text = self.render(messages, false)?;
+        let marked = self.marked_turns(messages)?;
+        if !marked.is_empty() {
+            return Ok((text, marked));
+        }
+        let mut turns = Vec::new();
+        for (at, message) in messages.iter().enumerate() {
+            if message.role == "assistant" {
+                let asked = self.render(&messages[..at], true)?;
+                let answered = self.render(&messages[..=at], false)?;
+                if !(answered.starts_with(&asked) && text.starts_with(&answered)) {
+                    let problem = format!(
+                        "message {at} (from 0) is written in another way when others follow it, so that the assistant's turns can't be told: put them between {{% generation %}} and {{% endgeneration %}} in the template"
+                    );
+                    return Err(error(&self.file, problem));
+                }
+                turns.push(asked.len()..answered.len());
+            }
+        }
+        Ok((text, turns))
+    }
+
+    /// The bytes between the template's own marks.
+    fn marked_turns(&self, messages: &[Message]) -> Result<Vec<Range<usize>>, DataError> {
+        if !self.source.contains("endgeneration") {
+            return Ok(Vec::new());
+        }
+        // Of the characters that are none (Unicode's noncharacters), one that nobody wrote.
+        let unused = |mark: &char| {
+            messages
+                .iter()
+                .all(|message| !message.content.contains(*mark))
+        };
+        let Some(mark) = ('\u{fdd0}'..='\u{fdef}').find(unused) else {
+            let problem = "a message has all characters from U+FDD0 to U+FDEF, which are none";
+            return Err(error(&self.file, problem.to_owned()));
+        };
+        let text = self.clone().with(MARK, mark).render(messages, false)?;
+        let (mut turns, mut end) = (Vec::new(), 0);
+        for (part, text) in text.split(mark).enumerate() {
+            let start = end;
+            end += text.len();
+            if part % 2 == 1 {
+                turns.push(start..end);
+            }
+        }
+        Ok(turns)
+    }
+}
+
+/// What a template's `{% generation %}` calls, and the variable with what it puts around its content.
+const GENERATION: &str = "distily_generation";
+const MARK: &str = "distily_generation_mark";
+
+/// A template in which `{% generation %}` and its end are a call of [`marked`], as they are in
+/// transformers: minijinja takes no new tags.
+fn with_calls(template: &str) -> String {
+    let tag = |name: &str| {
+        let pattern = format!(r"\{{%([-+]?)\s*{name}\s*([-+]?)%\}}");
+        Regex::new(&pattern).expect("a valid pattern")
+    };
+    let begin = format!("{{%$1 call {GENERATION}() $2%}}");
+    let template = tag("generation").replace_all(template, begin);
+    tag("endgeneration")
+        .replace_all(&template, "{%$1 endcall $2%}")
+        .into_owned()
+}
+
+/// The content of a block, between two marks if there is one.
+fn marked(state: &mut State, block: Kwargs) -> Result<String, minijinja::Error> {
+    let content = block.get::<Value>("caller")?.call(state, &[])?;
+    let mark = state.lookup(MARK).unwrap_or_default();
+    Ok(match mark.as_str() {
+        Some(mark) => format!("{mark}{content}{mark}"),
+        None => content.to_string(),
+    })
 }
 
 fn error(file: &Path, problem: String) -> DataError {
@@ -304,5 +415,62 @@ mod tests {
         let broken = error(&[("chat_template.jinja", "\n{% for %}")]);
         assert!(broken.contains("line 2"), "{broken}");
         assert!(error(&[("tokenizer_config.json", "{")]).contains("tokenizer_config.json"));
+    }
+
+    fn template(text: &str) -> ChatTemplate {
+        ChatTemplate::load(folder(&[("chat_template.jinja", text)]).path()).unwrap()
+    }
+
+    /// The assistant's turns of a conversation of several.
+    fn turns(template: &ChatTemplate) -> Result<Vec<String>, DataError> {
+        let mut messages = conversation();
+        messages.push(Message::new("user", "Are you sure?"));
+        messages.push(Message::new("assistant", " No. "));
+        let (text, turns) = template.assistant_turns(&messages)?;
+        assert_eq!(text, template.render(&messages, false)?);
+        Ok(turns
+            .into_iter()
+            .map(|turn| text[turn].to_owned())
+            .collect())
+    }
+
+    #[test]
+    fn a_turn_is_what_is_added_to_the_question() {
+        let chat_ml = "{% for m in messages %}<{{ m.role }}>\n{{ m.content | trim }}<end>\n{% endfor %}\
+            {% if add_generation_prompt %}<assistant>\n{% endif %}";
+        assert_eq!(
+            turns(&template(chat_ml)).unwrap(),
+            ["Yes.<end>\n", "No.<end>\n"]
+        );
+        // Mistral's kind, which has nothing to ask with.
+        let bare = "{% for m in messages %}{% if m.role == 'assistant' %}{{ m.content }}</s>{% else %}\
+            [INST]{{ m.content }}[/INST]{% endif %}{% endfor %}";
+        assert_eq!(turns(&template(bare)).unwrap(), ["Yes.</s>", " No. </s>"]);
+    }
+
+    /// It leaves out what was thought in earlier turns.
+    const FORGETFUL: &str = "{% for m in messages %}{% if m.role == 'assistant' %}<assistant>\
+        {% generation %}{% if loop.last %}<think>{% endif %}{{ m.content }}<end>{%- endgeneration +%}\n\n\
+        {% else %}<user>{{ m.content }}<end>{% endif %}{% endfor %}\
+        {% if add_generation_prompt %}<assistant>{% endif %}";
+
+    #[test]
+    fn a_template_may_mark_the_turns_itself() {
+        let marked = template(FORGETFUL);
+        assert_eq!(turns(&marked).unwrap(), ["Yes.<end>", "<think> No. <end>"]);
+        let mut messages = conversation();
+        messages[1].content = "\u{fdd0}".to_owned();
+        let (text, turns) = marked.assistant_turns(&messages).unwrap();
+        assert!(text.contains("<user>\u{fdd0}<end>"));
+        assert_eq!(&text[turns[0].clone()], "<think>Yes.<end>");
+    }
+
+    #[test]
+    fn turns_that_can_not_be_told_are_an_error() {
+        let tag = Regex::new(r"\{%-? (end)?generation \+?%\}").unwrap();
+        let unmarked = template(&tag.replace_all(FORGETFUL, ""));
+        let problem = turns(&unmarked).unwrap_err().to_string();
+        assert!(problem.contains("message 2 (from 0)"), "{problem}");
+        assert!(problem.contains("{% generation %}"), "{problem}");
     }
 }

@@ -1,4 +1,4 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 /// Why text does not become batches.
@@ -67,4 +67,22 @@ pub enum DataError {
         /// The model's vocabulary.
         model: usize,
     },
+    /// A file of a token cache that is not what was written.
+    #[error("{file}: {problem}: the entry is damaged; remove its folder, and it is made anew")]
+    Damaged {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong, and where in the file.
+        problem: String,
+    },
+}
+
+impl DataError {
+    /// Names the file that the system had a problem with.
+    pub(crate) fn io(file: &Path) -> impl FnOnce(std::io::Error) -> Self {
+        move |source| Self::Io {
+            file: file.to_owned(),
+            source,
+        }
+    }
 }

@@ -1,12 +1,13 @@
 //! From text to batches of tokens.
 //!
-//! A [`TextSource`] reads documents and keeps some of them apart, a [`TextTokenizer`] turns them
-//! into ids, [`TokenRows`] packs the ids into rows of one length, and hands out batches that are
-//! addressed by (seed, epoch, index).
+//! A [`DocumentSource`] gives documents: a [`TextSource`] reads texts and keeps some of them apart. A
+//! [`DocumentEncoder`] turns them into [`Tokens`], in memory or in a [`TokenCache`]. [`TokenRows`]
+//! packs the tokens into rows of one length, and [`Batches`] of rows are addressed by (seed, epoch,
+//! index).
 //!
 //! ```
 //! use distily_core::Seed;
-//! use distily_data::{TextSource, TextTokenizer, TokenRows};
+//! use distily_data::{DocumentEncoder, Packing, TextSource, TextTokenizer, TokenCache, TokenRows};
 //! use std::path::Path;
 //!
 //! # let folder = tempfile::tempdir()?;
@@ -24,21 +25,45 @@
 //! let documents = source.read()?;
 //! let tokenizer = TextTokenizer::load(Path::new("tokenizer.json"))?;
 //! tokenizer.check_vocabulary(5)?;
-//! let rows = TokenRows::pack(&tokenizer.encode(&documents.train)?, 16, Some(0))?;
-//! for batch in rows.epoch(Seed(1), 0, 4) {
-//!     assert_eq!(batch.shape(), [4, 16]);
+//! let encoder = DocumentEncoder {
+//!     end_of_text: Some(0),
+//!     ..DocumentEncoder::new(tokenizer)
+//! };
+//! let tokens = TokenCache::new("cache").tokens(documents.train.as_slice(), &encoder)?;
+//! let batches = TokenRows::pack(tokens, Packing::Wrapped, 16)?.batches(4);
+//! for batch in batches.prefetched(Seed(1), 0, 2).take(10) {
+//!     assert_eq!(batch?.shape(), [4, 16]);
 //! }
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod batches;
+mod cache;
 mod chat_template;
+mod content_hash;
+mod document;
+mod encoder;
 mod error;
+mod loss_mask;
+mod packing;
+mod permutation;
+mod prefetch;
 mod rows;
 mod source;
 mod tokenizer;
+mod tokens;
 
+pub use batches::{Batches, Epoch};
+pub use cache::{CacheEntry, TokenCache};
 pub use chat_template::{ChatTemplate, Message};
+pub use content_hash::ContentHash;
+pub use document::{Document, DocumentIterator, DocumentSource};
+pub use encoder::DocumentEncoder;
 pub use error::DataError;
+pub use packing::{Packed, Packing, Piece};
+pub use permutation::Permutation;
+pub use prefetch::Prefetch;
 pub use rows::TokenRows;
 pub use source::{Documents, TextSource};
 pub use tokenizer::TextTokenizer;
+pub use tokens::Tokens;

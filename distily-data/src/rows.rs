@@ -1,134 +1,144 @@
-use crate::DataError;
-use distily_core::{BatchError, Seed, TokenBatch};
-use rand::seq::SliceRandom;
+use crate::{Batches, ContentHash, DataError, Packed, Packing, Tokens};
+use distily_core::TokenBatch;
+use std::sync::Arc;
 
-/// Tokens packed into rows of one length, with the document of each.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Tokens packed into rows of one length. Clones share the tokens.
+#[derive(Debug, Clone)]
 pub struct TokenRows {
-    length: usize,
-    ids: Vec<u32>,
-    segments: Vec<u32>,
+    tokens: Arc<Tokens>,
+    packing: Packing,
+    packed: Arc<Packed>,
+    length: u32,
+    /// How many of the packed rows there are.
+    rows: usize,
 }
 
 impl TokenRows {
-    /// Packs documents one after the other: a row is filled before the next begins, so a document
-    /// may go on in the next row. Each document is ended by `end_of_text` if there is one; the last
-    /// row is filled up with padding. Documents that share a row have different segments.
+    /// Packs tokens into rows of `length`. What the documents of a row leave of it is padding;
+    /// documents that share a row have different segments.
     ///
     /// # Errors
     ///
     /// [`DataError::Config`] for rows shorter than two tokens, or no tokens at all.
     pub fn pack(
-        documents: &[Vec<u32>],
+        tokens: impl Into<Arc<Tokens>>,
+        packing: Packing,
         length: usize,
-        end_of_text: Option<u32>,
     ) -> Result<Self, DataError> {
-        if length < 2 {
-            return Err(DataError::Config {
-                field: "length",
-                got: length.to_string(),
-                expected: "2 or more: a token is predicted from the one before it",
-            });
+        let tokens = tokens.into();
+        let config = |field, got, expected| DataError::Config {
+            field,
+            got,
+            expected,
+        };
+        let length = u32::try_from(length)
+            .ok()
+            .filter(|&length| length >= 2)
+            .ok_or_else(|| {
+                config(
+                    "length",
+                    length.to_string(),
+                    "2 or more, and fewer than 2^32: a token is predicted from the one before it",
+                )
+            })?;
+        let packed = packing.pack(tokens.document_lengths(), length);
+        if packed.rows() == 0 {
+            return Err(config(
+                "documents",
+                "no tokens".to_owned(),
+                "documents with text",
+            ));
         }
-        let (mut ids, mut segments) = (Vec::new(), Vec::new());
-        for document in documents {
-            let mut segment = 0;
-            for &id in document.iter().chain(&end_of_text) {
-                if segment == 0 || ids.len().is_multiple_of(length) {
-                    // One more than the last of this row: 1 at its beginning.
-                    segment = match ids.len() % length {
-                        0 => 1,
-                        _ => segments.last().map_or(1, |last| last + 1),
-                    };
-                }
-                ids.push(id);
-                segments.push(segment);
-            }
-        }
-        if ids.is_empty() {
-            return Err(DataError::Config {
-                field: "documents",
-                got: "no tokens".to_owned(),
-                expected: "documents with text",
-            });
-        }
-        let whole = ids.len().next_multiple_of(length);
-        ids.resize(whole, end_of_text.unwrap_or(0));
-        segments.resize(whole, 0);
         Ok(Self {
+            tokens,
+            packing,
+            rows: packed.rows(),
+            packed: Arc::new(packed),
             length,
-            ids,
-            segments,
         })
     }
 
-    /// The first rows that have at least `tokens` tokens together, or all of them; at least one row.
+    /// The first rows that have at least `tokens` places together, or all of them; at least one row.
     pub fn limited_to(mut self, tokens: usize) -> Self {
-        let tokens = tokens.clamp(1, self.ids.len());
-        let kept = tokens.next_multiple_of(self.length);
-        self.ids.truncate(kept);
-        self.segments.truncate(kept);
+        self.rows = tokens.div_ceil(self.length()).clamp(1, self.rows);
         self
     }
 
     /// How many rows there are.
     pub fn len(&self) -> usize {
-        self.ids.len() / self.length
+        self.rows
     }
 
     /// Never: rows are packed from at least one token.
     pub fn is_empty(&self) -> bool {
-        self.ids.is_empty()
+        self.rows == 0
     }
 
-    /// Tokens in a row.
+    /// Tokens in a row, padding among them.
     pub fn length(&self) -> usize {
-        self.length
+        self.length as usize
     }
 
-    /// The batches of one epoch: every row once, in an order that depends on the seed and the
-    /// epoch alone. Rows that do not fill a last batch are left out, unless they are all there is.
-    pub fn epoch(
-        &self,
-        seed: Seed,
-        epoch: u64,
-        batch_size: usize,
-    ) -> impl Iterator<Item = TokenBatch> + '_ {
-        let mut order: Vec<usize> = (0..self.len()).collect();
-        order.shuffle(&mut seed.generator("epoch", epoch));
-        let batch_size = batch_size.clamp(1, self.len());
-        let batches = self.len() / batch_size;
-        (0..batches).map(move |batch| {
-            self.batch(&order[batch * batch_size..(batch + 1) * batch_size])
-                .expect("rows of one length")
-        })
-    }
-
-    /// Batches without end, epoch after epoch.
-    pub fn forever(&self, seed: Seed, batch_size: usize) -> impl Iterator<Item = TokenBatch> + '_ {
-        (0..).flat_map(move |epoch| self.epoch(seed, epoch, batch_size))
+    /// What the rows are: the hash of the tokens' key, the packing and the length, and how many rows
+    /// there are.
+    pub fn key(&self) -> ContentHash {
+        ContentHash::of(
+            "rows",
+            [
+                self.tokens.key().as_bytes().as_slice(),
+                format!("{:?}", self.packing).as_bytes(),
+                &self.length.to_le_bytes(),
+                &(self.rows as u64).to_le_bytes(),
+            ],
+        )
     }
 
     /// All rows in their order, `batch_size` at a time; the last batch may be smaller.
-    pub fn in_order(&self, batch_size: usize) -> impl Iterator<Item = TokenBatch> + '_ {
-        let rows: Vec<usize> = (0..self.len()).collect();
+    pub fn in_order(
+        &self,
+        batch_size: usize,
+    ) -> impl Iterator<Item = Result<TokenBatch, DataError>> + '_ {
         let batch_size = batch_size.max(1);
-        (0..self.len().div_ceil(batch_size)).map(move |batch| {
-            let end = self.len().min((batch + 1) * batch_size);
-            self.batch(&rows[batch * batch_size..end])
-                .expect("rows of one length")
-        })
+        (0..self.rows)
+            .step_by(batch_size)
+            .map(move |start| self.batch(start..self.rows.min(start + batch_size)))
     }
 
-    fn batch(&self, rows: &[usize]) -> Result<TokenBatch, BatchError> {
-        let gather = |values: &[u32]| -> Vec<u32> {
-            rows.iter()
-                .flat_map(|row| &values[row * self.length..(row + 1) * self.length])
-                .copied()
-                .collect()
-        };
-        let shape = [rows.len(), self.length];
-        TokenBatch::packed(gather(&self.ids), gather(&self.segments), shape)
+    /// Shuffled batches of `batch_size` rows, or of all rows if there are fewer.
+    pub fn batches(&self, batch_size: usize) -> Batches {
+        Batches::new(self.clone(), batch_size)
+    }
+
+    /// Some rows as a batch.
+    pub(crate) fn batch(
+        &self,
+        rows: impl IntoIterator<Item = usize>,
+    ) -> Result<TokenBatch, DataError> {
+        let (mut ids, mut segments, mut counts) = (Vec::new(), Vec::new(), Vec::new());
+        let mut end = 0;
+        for row in rows {
+            for (segment, piece) in (1..).zip(self.packed.row(row)) {
+                let tokens = piece.start..piece.start + u64::from(piece.length);
+                self.tokens.read(&mut ids, tokens.clone())?;
+                segments.resize(ids.len(), segment);
+                if !self.tokens.mask().is_empty() {
+                    self.tokens.mask().extend(&mut counts, tokens);
+                }
+            }
+            end += self.length();
+            ids.resize(end, 0);
+            segments.resize(end, 0);
+            if !self.tokens.mask().is_empty() {
+                counts.resize(end, false);
+            }
+        }
+        let shape = [end / self.length(), self.length()];
+        let batch = TokenBatch::packed(ids, segments, shape).expect("rows of one length");
+        Ok(if counts.is_empty() {
+            batch
+        } else {
+            batch.with_loss_mask(counts).expect("as many as tokens")
+        })
     }
 }
 
@@ -137,58 +147,88 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    #[test]
-    fn documents_share_rows_and_go_on_in_the_next() {
-        let rows = TokenRows::pack(&[vec![5, 6], vec![7, 8, 9]], 4, Some(0)).unwrap();
-        assert_eq!(rows.ids, [5, 6, 0, 7, 8, 9, 0, 0]);
-        assert_eq!(rows.segments, [1, 1, 1, 2, 1, 1, 1, 0]);
+    fn rows(documents: &[Vec<u32>], packing: Packing, length: usize) -> TokenRows {
+        TokenRows::pack(Tokens::new(documents).unwrap(), packing, length).unwrap()
     }
 
     #[test]
-    fn an_epoch_is_every_row_once_in_an_order_of_its_own() {
-        let rows = TokenRows::pack(&[(0..100).collect()], 5, None).unwrap();
-        let firsts = |epoch| -> Vec<u32> {
-            rows.epoch(Seed(3), epoch, 4)
-                .flat_map(|batch| batch.id_rows().map(|row| row[0]).collect::<Vec<_>>())
-                .collect()
-        };
-        let mut sorted = firsts(0);
-        assert_ne!(sorted, firsts(1));
-        assert_eq!(sorted, firsts(0));
-        sorted.sort();
-        assert!(sorted.into_iter().eq((0..100).step_by(5)));
+    fn documents_share_rows_and_go_on_in_the_next() {
+        let rows = rows(&[vec![5, 6, 1], vec![7, 8, 9, 1]], Packing::Wrapped, 4);
+        let batch = rows.in_order(2).next().unwrap().unwrap();
+        let expected = TokenBatch::packed(
+            vec![5, 6, 1, 7, 8, 9, 1, 0],
+            vec![1, 1, 1, 2, 1, 1, 1, 0],
+            [2, 4],
+        );
+        assert_eq!(batch, expected.unwrap());
     }
 
     #[test]
     fn a_limit_keeps_whole_rows_and_at_least_one() {
-        let rows = TokenRows::pack(&[(0..100).collect()], 8, None).unwrap();
+        let rows = rows(&[(0..100).collect()], Packing::Wrapped, 8);
         for (tokens, kept) in [(0, 1), (1, 1), (8, 1), (9, 2), (100, 13), (usize::MAX, 13)] {
-            assert_eq!(
-                rows.clone().limited_to(tokens).len(),
-                kept,
-                "{tokens} tokens"
-            );
+            let limited = rows.clone().limited_to(tokens);
+            assert_eq!((limited.len(), limited.in_order(1).count()), (kept, kept));
         }
     }
 
     #[test]
     fn no_tokens_are_an_error() {
-        assert!(TokenRows::pack(&[], 4, None).is_err());
-        assert!(TokenRows::pack(&[vec![1]], 1, None).is_err());
+        let pack = |documents: &[Vec<u32>], length| {
+            TokenRows::pack(Tokens::new(documents).unwrap(), Packing::Wrapped, length)
+        };
+        assert!(pack(&[], 4).is_err());
+        assert!(pack(&[vec![]], 4).is_err());
+        assert!(pack(&[vec![1]], 1).is_err());
+    }
+
+    #[test]
+    fn other_rows_have_another_key() {
+        let documents = [(0..100).collect(), (0..50).collect()];
+        let all = rows(&documents, Packing::Wrapped, 8);
+        assert_eq!(all.key(), rows(&documents, Packing::Wrapped, 8).key());
+        for other in [
+            rows(&documents[..1], Packing::Wrapped, 8),
+            rows(&documents, Packing::BestFit, 8),
+            rows(&documents, Packing::Wrapped, 9),
+            all.clone().limited_to(20),
+        ] {
+            assert_ne!(all.key(), other.key());
+        }
     }
 
     proptest! {
         #[test]
-        fn no_token_is_lost(
+        fn each_segment_is_a_part_of_a_document(
             documents in prop::collection::vec(prop::collection::vec(1u32..50, 0..20), 1..8),
             length in 2usize..9,
         ) {
-            let rows = TokenRows::pack(&documents, length, Some(0)).unwrap();
-            let kept: Vec<u32> = rows.ids.iter().zip(&rows.segments)
-                .filter(|(_, segment)| **segment != 0).map(|(id, _)| *id).collect();
-            let expected: Vec<u32> =
-                documents.iter().flat_map(|d| d.iter().copied().chain([0])).collect();
-            prop_assert_eq!(kept, expected);
+            prop_assume!(documents.iter().any(|document| !document.is_empty()));
+            let tokens: usize = documents.iter().map(Vec::len).sum();
+            for packing in [Packing::Wrapped, Packing::BestFit, Packing::Padded] {
+                let mut found = 0;
+                for batch in rows(&documents, packing, length).in_order(3) {
+                    let batch = batch.unwrap();
+                    for (ids, segments) in batch.id_rows().zip(batch.segments().rows()) {
+                        let mut at = 0;
+                        for segment in segments.chunk_by(|a, b| a == b) {
+                            let ids = &ids[at..at + segment.len()];
+                            at += segment.len();
+                            if segment[0] != 0 {
+                                found += ids.len();
+                                let is_part = |document: &Vec<u32>| {
+                                    document.windows(ids.len()).any(|part| part == ids)
+                                };
+                                prop_assert!(documents.iter().any(is_part));
+                            }
+                        }
+                    }
+                }
+                match packing {
+                    Packing::Padded => prop_assert!(found <= tokens),
+                    _ => prop_assert_eq!(found, tokens),
+                }
+            }
         }
     }
 }

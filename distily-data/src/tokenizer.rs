@@ -1,4 +1,5 @@
-use crate::DataError;
+use crate::{ContentHash, DataError};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use tokenizers::Tokenizer;
 
@@ -7,6 +8,8 @@ use tokenizers::Tokenizer;
 pub struct TextTokenizer {
     file: PathBuf,
     tokenizer: Tokenizer,
+    vocabulary: usize,
+    hash: ContentHash,
 }
 
 impl TextTokenizer {
@@ -36,10 +39,23 @@ impl TextTokenizer {
         let mut tokenizer = Tokenizer::from_bytes(bytes).map_err(error)?;
         tokenizer.with_padding(None);
         tokenizer.with_truncation(None).map_err(error)?;
+        let ids = tokenizer.get_vocab(true).into_values();
         Ok(Self {
             file: origin.to_owned(),
+            vocabulary: ids.max().map_or(0, |id| id as usize + 1),
+            hash: ContentHash::of_file(bytes),
             tokenizer,
         })
+    }
+
+    /// The largest id, plus one.
+    pub fn vocabulary(&self) -> usize {
+        self.vocabulary
+    }
+
+    /// What the tokenizer is: the hash of its file.
+    pub fn hash(&self) -> ContentHash {
+        self.hash
     }
 
     /// Whether every id has a place in a model's vocabulary.
@@ -48,14 +64,12 @@ impl TextTokenizer {
     ///
     /// [`DataError::VocabularyTooLarge`].
     pub fn check_vocabulary(&self, model: usize) -> Result<(), DataError> {
-        let vocabulary = self.tokenizer.get_vocab(true);
-        let tokens = vocabulary.values().max().map_or(0, |&id| id as usize + 1);
-        if tokens <= model {
+        if self.vocabulary <= model {
             Ok(())
         } else {
             Err(DataError::VocabularyTooLarge {
                 file: self.file.clone(),
-                tokenizer: tokens,
+                tokenizer: self.vocabulary,
                 model,
             })
         }
@@ -76,6 +90,29 @@ impl TextTokenizer {
             .iter()
             .map(|encoding| encoding.get_ids().to_vec())
             .collect())
+    }
+
+    /// The ids of one text, without special tokens.
+    pub(crate) fn encode_one(&self, text: &str) -> Result<Vec<u32>, DataError> {
+        let encoding = self.tokenizer.encode_fast(text, false);
+        Ok(encoding
+            .map_err(|problem| self.error(problem))?
+            .get_ids()
+            .to_vec())
+    }
+
+    /// The ids of one text, without special tokens, and the bytes of it that each stands for.
+    pub(crate) fn encode_with_spans(
+        &self,
+        text: &str,
+    ) -> Result<(Vec<u32>, Vec<Range<usize>>), DataError> {
+        let encoding = self.tokenizer.encode(text, false);
+        let encoding = encoding.map_err(|problem| self.error(problem))?;
+        let spans = encoding.get_offsets().iter();
+        Ok((
+            encoding.get_ids().to_vec(),
+            spans.map(|&(start, end)| start..end).collect(),
+        ))
     }
 
     /// The ids of a prompt, with the special tokens that this tokenizer puts around a text (Llama's

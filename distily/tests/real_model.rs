@@ -10,7 +10,7 @@
 
 use burn::tensor::Device;
 use distily::core::{LanguageModel, Taps, TokenBatch};
-use distily::data::{ChatTemplate, Message, TextTokenizer, TokenRows};
+use distily::data::{ChatTemplate, Message, Packing, TextTokenizer, TokenRows, Tokens};
 use distily::eval::{GenerationConfig, generate, perplexity};
 use distily::models::Decoder;
 use safetensors::SafeTensors;
@@ -72,8 +72,8 @@ fn logits_and_perplexity_are_those_of_transformers() {
     println!("largest difference of the logits of 64 tokens: {largest:.2e}");
     assert!(largest < 1e-3);
 
-    let rows = TokenRows::pack(&[ids], 1024, None).unwrap();
-    let ours = perplexity(&model, rows.in_order(1)).unwrap();
+    let rows = TokenRows::pack(Tokens::new(&[ids]).unwrap(), Packing::Wrapped, 1024).unwrap();
+    let ours = perplexity(&model, rows.in_order(1).map(Result::unwrap)).unwrap();
     let theirs = f64::from(f32::from_le_bytes(words("nll")[0])) / ours.tokens as f64;
     println!(
         "perplexity {:.5}, transformers {:.5}",

@@ -9,7 +9,7 @@ use distily::core::{
     Comparison, LanguageModel, LiveTeacher, ModelShape, ObjectiveError, Seed, Taps, Term,
     TokenBatch,
 };
-use distily::data::TokenRows;
+use distily::data::{Packing, TokenRows, Tokens};
 use distily::models::{Decoder, DecoderConfig, Inheritance, StudentConfig, freeze};
 use distily::objectives::{Composite, ObjectiveConfig};
 use distily::{OptimizerConfig, TrainError, Trainer, TrainingConfig};
@@ -90,19 +90,20 @@ fn rows() -> TokenRows {
         .map(|d| {
             (0..5 + d % 17)
                 .map(|t| 1 + (d * 7 + t * t * 3) % 39)
+                .chain([0])
                 .collect()
         })
         .collect();
-    TokenRows::pack(&documents, 16, Some(0)).unwrap()
+    TokenRows::pack(Tokens::new(&documents).unwrap(), Packing::Wrapped, 16).unwrap()
 }
 
 fn losses(training: TrainingConfig) -> (Vec<f64>, Decoder) {
     let rows = rows();
-    let batches = rows.forever(Seed(5), training.batch_size);
+    let batches = rows.batches(training.batch_size).after(Seed(5), 0);
     let mut trainer = trainer(student(), training.clone());
     let losses = batches
         .take(training.steps)
-        .map(|batch| trainer.step(&[batch]).unwrap().loss)
+        .map(|batch| trainer.step(&[batch.unwrap()]).unwrap().loss)
         .collect();
     (losses, trainer.into_student())
 }
@@ -172,8 +173,8 @@ fn what_is_frozen_stays_bit_for_bit() {
     let student = freeze(student(), &["embed_tokens", r"layers\.0\."]).unwrap();
     let before = weights(&student.valid());
     let mut trainer = trainer(student, training());
-    for batch in rows().forever(Seed(5), 4).take(5) {
-        trainer.step(&[batch]).unwrap();
+    for batch in rows().batches(4).after(Seed(5), 0).take(5) {
+        trainer.step(&[batch.unwrap()]).unwrap();
     }
     let after = weights(&trainer.into_student());
     assert_eq!(before[0], after[0], "the frozen layer");
@@ -183,7 +184,7 @@ fn what_is_frozen_stays_bit_for_bit() {
 
 #[test]
 fn a_step_split_in_two_is_the_step() {
-    let batches: Vec<TokenBatch> = rows().epoch(Seed(5), 0, 2).take(2).collect();
+    let batches = [0, 1].map(|index| rows().batches(2).at(Seed(5), 0, index).unwrap());
     let [ids, segments] = [0, 1].map(|part| -> Vec<u32> {
         batches
             .iter()
@@ -232,7 +233,7 @@ fn the_gradient_is_clipped_to_its_global_norm() {
         };
         let mut trainer = trainer(student(), config);
         let norm = trainer
-            .step(&rows().epoch(Seed(5), 0, 4).take(1).collect::<Vec<_>>())
+            .step(&[rows().batches(4).at(Seed(5), 0, 0).unwrap()])
             .unwrap()
             .gradient_norm;
         let after = trainer.into_student();
@@ -250,7 +251,7 @@ fn the_gradient_is_clipped_to_its_global_norm() {
 
 #[test]
 fn the_gradient_is_that_of_finite_differences() {
-    let batch = rows().epoch(Seed(5), 0, 3).next().unwrap();
+    let batch = rows().batches(3).at(Seed(5), 0, 0).unwrap();
     let loss_of = |student: &Decoder| -> Tensor<1> {
         use distily::core::{Comparison, Objective, Taps, Teacher};
         let teacher = LiveTeacher::new(teacher())
@@ -343,7 +344,7 @@ fn a_gradient_that_is_no_number_leaves_the_student_as_it_was() {
     let live = Arc::new(LiveTeacher::new(teacher()));
     let mut trainer = Trainer::new(student(), live, objective, training()).unwrap();
     let before = weights(trainer.student());
-    let batch = rows().epoch(Seed(1), 0, 2).next().unwrap();
+    let batch = rows().batches(2).at(Seed(1), 0, 0).unwrap();
     let error = trainer.step(&[batch]).unwrap_err();
     assert!(
         matches!(error, TrainError::GradientDiverged { step: 1, .. }),

@@ -9,7 +9,7 @@
 use anyhow::Result;
 use clap::Parser;
 use distily::core::{LanguageModel, LiveTeacher, Seed};
-use distily::data::{TextTokenizer, TokenRows};
+use distily::data::{DocumentEncoder, Packing, TextTokenizer, TokenRows};
 use distily::eval::{GenerationConfig, generate};
 use distily::models::{Decoder, Inheritance, StoredAs, StudentConfig};
 use distily::objectives::ObjectiveConfig;
@@ -42,8 +42,15 @@ fn main() -> Result<()> {
     // Stories that the teacher never saw: another seed.
     let stories: Vec<String> = Stories::new(Seed(2)).take(4_100).collect();
     let (held_out, stories) = stories.split_at(100);
-    let rows = TokenRows::pack(&tokenizer.encode(stories)?, 192, Some(0))?;
-    let held_out_rows = TokenRows::pack(&tokenizer.encode(held_out)?, 192, Some(0))?;
+    let encoder = DocumentEncoder {
+        end_of_text: Some(0),
+        ..DocumentEncoder::new(tokenizer.clone())
+    };
+    let rows = |stories: &[String]| -> Result<TokenRows> {
+        let tokens = encoder.tokens(stories)?;
+        Ok(TokenRows::pack(tokens, Packing::Wrapped, 192)?)
+    };
+    let (train_rows, held_out_rows) = (rows(stories)?, rows(held_out)?);
 
     // Half the layers; every other block is the teacher's to begin with.
     let half = StudentConfig {
@@ -85,7 +92,7 @@ fn main() -> Result<()> {
         objective,
         config.clone(),
     )?;
-    let took = train(&mut trainer, &config, &rows, &held_out_rows)?;
+    let took = train(&mut trainer, &config, &train_rows, &held_out_rows)?;
     let student = trainer.into_student();
     student.save(&arguments.out, StoredAs::BF16)?;
     std::fs::copy(

@@ -1,7 +1,7 @@
 use crate::train::reading_speed;
 use anyhow::Result;
 use burn::module::Module;
-use distily::core::CausalLm;
+use distily::core::{CausalLm, TokenBatch};
 use distily::data::TokenRows;
 use distily::eval::{agreement, perplexity};
 
@@ -25,14 +25,15 @@ pub fn measure<M: CausalLm + 'static, T: CausalLm + 'static>(
     teacher: Option<&T>,
     rows: &TokenRows,
 ) -> Result<Measured> {
+    let batches: Vec<TokenBatch> = rows.in_order(4).collect::<Result<_, _>>()?;
     Ok(Measured {
         parameters: Module::num_params(model),
-        perplexity: perplexity(model, rows.in_order(4))?.perplexity(),
+        perplexity: perplexity(model, batches.iter().cloned())?.perplexity(),
         agreement: teacher
-            .map(|teacher| agreement(model, teacher, rows.in_order(4)))
+            .map(|teacher| agreement(model, teacher, batches.iter().cloned()))
             .transpose()?
             .map(|agreement| agreement.share()),
-        tokens_per_second: reading_speed(model, rows)?,
+        tokens_per_second: reading_speed(model, &batches[0])?,
     })
 }
 

@@ -1,5 +1,5 @@
 use anyhow::Result;
-use distily::core::{CausalLm, LanguageModel, Objective, Seed};
+use distily::core::{CausalLm, LanguageModel, Objective, Seed, TokenBatch};
 use distily::data::TokenRows;
 use distily::eval::perplexity;
 use distily::{StepReport, Trainer, TrainingConfig};
@@ -65,10 +65,18 @@ pub fn train<S: CausalLm + 'static, O: Objective>(
     rows: &TokenRows,
     held_out: &TokenRows,
 ) -> Result<Duration> {
-    let mut batches = rows.forever(Seed(config.seed), config.batch_size);
+    let held_out: Vec<TokenBatch> = held_out
+        .in_order(config.batch_size)
+        .collect::<Result<_, _>>()?;
+    let mut batches =
+        rows.batches(config.batch_size)
+            .prefetched(Seed(config.seed), 0, config.accumulation);
     let mut progress = Progress::new(config.steps);
     for step in 1..=config.steps {
-        let batches: Vec<_> = batches.by_ref().take(config.accumulation).collect();
+        let batches: Vec<TokenBatch> = batches
+            .by_ref()
+            .take(config.accumulation)
+            .collect::<Result<_, _>>()?;
         let report = trainer.step(&batches)?;
         progress.step(&report);
         if let Some(gradients) = &report.gradients {
@@ -76,7 +84,7 @@ pub fn train<S: CausalLm + 'static, O: Objective>(
         }
         if config.evaluate_every > 0 && step.is_multiple_of(config.evaluate_every) {
             let student = trainer.student().valid();
-            let measured = perplexity(&student, held_out.in_order(config.batch_size))?;
+            let measured = perplexity(&student, held_out.iter().cloned())?;
             progress.say(&format!(
                 "step {step}: loss {:.4}, gradient norm {:.2}, held-out perplexity {:.3}",
                 report.loss,
@@ -89,13 +97,12 @@ pub fn train<S: CausalLm + 'static, O: Objective>(
 }
 
 /// How many tokens a second a model reads, without a graph.
-pub(crate) fn reading_speed(model: &dyn LanguageModel, rows: &TokenRows) -> Result<f64> {
-    let batch = rows.in_order(4).next().expect("rows are not empty");
+pub(crate) fn reading_speed(model: &dyn LanguageModel, batch: &TokenBatch) -> Result<f64> {
     let [count, length] = batch.shape();
     let mut times: Vec<f64> = (0..5)
         .map(|_| {
             let started = Instant::now();
-            let outputs = model.forward(&batch, &distily::core::Taps::logits())?;
+            let outputs = model.forward(batch, &distily::core::Taps::logits())?;
             // Waits for devices that compute behind our back.
             drop(
                 outputs
