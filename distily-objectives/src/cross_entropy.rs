@@ -72,7 +72,7 @@ mod tests {
 
     #[test]
     fn value_and_gradient_are_those_of_the_formula() {
-        let device = Device::flex().autodiff();
+        let device = Device::default().autodiff();
         let logits = Tensor::<2>::from_data([[0.25f32, 0.25, 0.5], [9.0, 9.0, 9.0]], &device).log();
         let logits = logits.detach().require_grad();
         let targets = Tensor::<1, Int>::from_data([2, 0], &device);

@@ -73,7 +73,7 @@ impl OutputLoss for DivergenceTerm {
         Ok(distily_kernels::divergence(
             self.divergence,
             student,
-            soft::teacher_logits(tokens, &self.name)?,
+            soft::shared_logits(tokens, &self.name)?,
             weights,
             self.temperature,
         ))
@@ -114,7 +114,7 @@ mod tests {
 
     #[test]
     fn it_is_the_value_of_the_formula() {
-        let device = Device::flex();
+        let device = Device::default();
         // p = (.5, .3, .1, .1) and q = (.6, .35, .03, .02).
         let row = |p: [f32; 4]| Tensor::<2>::from_data([p], &device).log();
         let weights = crate::mean_over(&[true], &device);

@@ -204,13 +204,21 @@ pub(crate) fn check_vocabularies(
     if may_be_one(student.vocabulary, teacher.vocabulary) {
         return Ok(());
     }
-    Err(ObjectiveError::Mismatch {
+    Err(two_vocabularies(
+        term,
+        student.vocabulary,
+        teacher.vocabulary,
+    ))
+}
+
+/// The error of a term that can't compare two vocabularies.
+pub(crate) fn two_vocabularies(term: &str, student: usize, teacher: usize) -> ObjectiveError {
+    ObjectiveError::Mismatch {
         term: term.to_owned(),
         problem: format!(
-            "the student's vocabulary of {} is not the teacher's of {}, padded: both need the same tokenizer",
-            student.vocabulary, teacher.vocabulary
+            "the student's vocabulary of {student} is not the teacher's of {teacher}, padded: both need the same tokenizer"
         ),
-    })
+    }
 }
 
 #[cfg(test)]

@@ -59,7 +59,7 @@ impl OutputLoss for SampledKl {
         &self,
         tokens: &OutputTokens,
     ) -> Result<ValueAndGradient, ObjectiveError> {
-        let teacher = soft::teacher_logits(tokens, &self.name)?;
+        let teacher = soft::shared_logits(tokens, &self.name)?;
         let weights = soft::weights(tokens, self.temperature, self.temperature_squared);
         let mut generator = self.seed.generator("sampled_kl", tokens.step as u64);
         // Where the tokens of the chunks before end: words of 32 bits, and chunks change nothing.
@@ -149,7 +149,7 @@ mod tests {
 
     #[test]
     fn it_is_the_value_of_the_formula() {
-        let device = Device::flex();
+        let device = Device::default();
         let student = Tensor::<2>::from_data([[0.25f32, 0.75]], &device).log();
         // What is sure is drawn every time: log(1 / q).
         let sure = Tensor::<2>::from_data([[0.0f32, -1e4]], &device);
@@ -162,10 +162,10 @@ mod tests {
     #[test]
     fn extreme_logits_stay_finite() {
         let infinite = f32::NEG_INFINITY;
-        let student = Tensor::<2>::from_data([[1e4, -1e4, 0.0, infinite]], &Device::flex());
-        let teacher = Tensor::<2>::from_data([[0.0, infinite, 0.0, -1e4]], &Device::flex());
+        let student = Tensor::<2>::from_data([[1e4, -1e4, 0.0, infinite]], &Device::default());
+        let teacher = Tensor::<2>::from_data([[0.0, infinite, 0.0, -1e4]], &Device::default());
         let known = Sparse::random_sample(teacher, 64, 1.0, &mut Seed(1).generator("test", 0));
-        let weights = crate::mean_over(&[true], &Device::flex());
+        let weights = crate::mean_over(&[true], &Device::default());
         let result = known.kl(student, weights, 1.0);
         // Half of the draws are of the third id: .5 log(.5 / 1) + .5 log(.5 / e^-1e4), about.
         let value = result.value.into_scalar::<f32>();

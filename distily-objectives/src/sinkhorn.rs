@@ -120,7 +120,7 @@ impl OutputLoss for Sinkhorn {
     ) -> Result<ValueAndGradient, ObjectiveError> {
         Ok(value_and_gradient(
             &tokens.student,
-            soft::teacher_logits(tokens, &self.name)?,
+            soft::shared_logits(tokens, &self.name)?,
             soft::weights(tokens, self.temperature, self.temperature_squared),
             self.temperature,
             self.epsilon,
@@ -249,7 +249,7 @@ mod tests {
         #[test]
         fn it_is_a_mean_of_distances(seed in any::<u64>(), scale in 0.1f32..30.0) {
             let logits = |seed| random::<2>([7, 12], seed) * scale;
-            let weights = crate::mean_over(&[true; 7], &Device::flex());
+            let weights = crate::mean_over(&[true; 7], &Device::default());
             let distances = pairwise_l1(softmax(logits(seed), 1), softmax(logits(seed ^ 1), 1));
             let value = sinkhorn(logits(seed), logits(seed ^ 1), weights, 1.0, 0.1, 20).into_scalar::<f32>();
             let (least, most) = (distances.clone().min().into_scalar::<f32>(), distances.max().into_scalar::<f32>());
@@ -260,7 +260,7 @@ mod tests {
     /// Tokens as far apart as can be, in another order: a sharp plan finds their partners.
     #[test]
     fn it_is_the_value_of_the_formula() {
-        let device = Device::flex();
+        let device = Device::default();
         let sure = Tensor::<2>::from_data([[50.0f32, 0.0], [0.0, 50.0]], &device);
         let weights = crate::mean_over(&[true; 2], &device);
         let of = |epsilon| {
@@ -281,7 +281,7 @@ mod tests {
 
     #[test]
     fn extreme_logits_stay_finite_at_every_sharpness() {
-        let device = Device::flex().autodiff();
+        let device = Device::default().autodiff();
         let infinite = f32::NEG_INFINITY;
         let student = [[1e4, -1e4, 0.0, infinite], [0.0, 1.0, infinite, 2.0]];
         let student = Tensor::<2>::from_data(student, &device).require_grad();

@@ -1,5 +1,6 @@
 //! What the losses share that compare with a teacher at a temperature.
 
+use crate::output_pass::two_vocabularies;
 use burn::tensor::Tensor;
 use distily_core::{ObjectiveError, OutputTokens, TeacherTokens};
 
@@ -13,7 +14,21 @@ pub(crate) fn weights(tokens: &OutputTokens, temperature: f64, squared: bool) ->
     }
 }
 
-/// The teacher's logits.
+/// The teacher's logits, of the student's vocabulary.
+pub(crate) fn shared_logits(
+    tokens: &OutputTokens,
+    term: &str,
+) -> Result<Tensor<2>, ObjectiveError> {
+    let logits = teacher_logits(tokens, term)?;
+    let ([_, of_student], [_, of_teacher]) = (tokens.student.dims(), logits.dims());
+    if of_student == of_teacher {
+        Ok(logits)
+    } else {
+        Err(two_vocabularies(term, of_student, of_teacher))
+    }
+}
+
+/// The teacher's logits, of whatever vocabulary.
 pub(crate) fn teacher_logits(
     tokens: &OutputTokens,
     term: &str,

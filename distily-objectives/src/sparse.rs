@@ -178,7 +178,7 @@ mod tests {
         else {
             unreachable!("both functions are sparse");
         };
-        let one = Tensor::<1>::from_data([1.0], &Device::flex());
+        let one = Tensor::<1>::from_data([1.0], &Device::default());
         let result = sparse_kl(student.clone(), ids, probabilities, tail, one, 1.0);
         result.gradient.into_data().iter::<f64>().collect()
     }
@@ -192,7 +192,7 @@ mod tests {
     /// renormalised as truncation does, is not.
     #[test]
     fn random_sampling_is_unbiased_and_truncation_is_not() {
-        let device = Device::flex();
+        let device = Device::default();
         // A flat teacher: its 12 likeliest ids hold less than half the mass.
         let row = |of: fn(f64) -> f64| {
             let values: Vec<f64> = (0..VOCABULARY).map(|id| of(id as f64)).collect();

@@ -51,7 +51,7 @@ impl OutputLoss for TopKKl {
         &self,
         tokens: &OutputTokens,
     ) -> Result<ValueAndGradient, ObjectiveError> {
-        let teacher = soft::teacher_logits(tokens, &self.name)?;
+        let teacher = soft::shared_logits(tokens, &self.name)?;
         let weights = soft::weights(tokens, self.temperature, self.temperature_squared);
         let known = Sparse::top_k(teacher, self.k, self.temperature);
         Ok(known.kl(tokens.student.clone(), weights, self.temperature))
@@ -124,7 +124,7 @@ mod tests {
 
     #[test]
     fn it_is_the_value_of_the_formula() {
-        let device = Device::flex();
+        let device = Device::default();
         let row = |p: [f32; 4]| Tensor::<2>::from_data([p], &device).log();
         let (q, p) = (row([0.03, 0.6, 0.35, 0.02]), row([0.1, 0.5, 0.3, 0.1]));
         let weights = crate::mean_over(&[true], &device);
@@ -135,7 +135,7 @@ mod tests {
 
     #[test]
     fn extreme_logits_stay_finite() {
-        let device = Device::flex().autodiff();
+        let device = Device::default().autodiff();
         let infinite = f32::NEG_INFINITY;
         let student = Tensor::<2>::from_data([[1e4, -1e4, 0.0, infinite]], &device).require_grad();
         let teacher = Tensor::<2>::from_data([[-1e4, infinite, 1e4, 3.0]], &device);
@@ -144,6 +144,21 @@ mod tests {
         assert_eq!(loss.clone().into_scalar::<f32>(), 1e4);
         let gradient = student.grad(&loss.backward()).unwrap().into_data();
         assert_eq!(gradient.try_to_vec::<f32>().unwrap(), [1.0, 0.0, -1.0, 0.0]);
+    }
+
+    #[test]
+    fn two_vocabularies_are_refused() {
+        let term = TopKKl {
+            name: "top_k_kl".to_owned(),
+            weight: 1.0.into(),
+            k: 3,
+            temperature: 1.0,
+            temperature_squared: true,
+        };
+        let error = term
+            .value(&Scene::new([1100, 20], 4).comparison(0))
+            .unwrap_err();
+        assert!(error.to_string().contains("vocabulary of 1100"), "{error}");
     }
 
     #[test]

@@ -16,7 +16,7 @@ fn noise(shape: [usize; 3], seed: u64) -> Tensor<3> {
     let values: Vec<f32> = (0..count)
         .map(|_| (generator.next_u32() >> 8) as f32 / (1 << 23) as f32 - 1.0)
         .collect();
-    Tensor::from_data(TensorData::new(values, shape), &Device::flex())
+    Tensor::from_data(TensorData::new(values, shape), &Device::default())
 }
 
 const WIDTH: usize = 6;
@@ -57,7 +57,7 @@ fn value(
         features: Features::default(),
     };
     let losses = config
-        .build(&shape(), &shape(), Seed(1), &Device::flex())
+        .build(&shape(), &shape(), Seed(1), &Device::default())
         .unwrap()
         .with_chunk(chunk)
         .evaluate(&Comparison {
@@ -102,7 +102,7 @@ proptest! {
         // Whatever is where no prediction counts, in chunks of any size.
         let last = |hidden: Tensor<3>| {
             let kept = hidden.narrow(1, 0, length - 2);
-            let nonsense = Tensor::full([2, 2, WIDTH], f32::NAN, &Device::flex());
+            let nonsense = Tensor::full([2, 2, WIDTH], f32::NAN, &Device::default());
             Tensor::cat(vec![kept, nonsense], 1)
         };
         let masked = value(&batch, [last(student.clone()), last(teacher.clone())], [&heads[0], &heads[1]], predictions, chunk);
@@ -119,7 +119,7 @@ proptest! {
             let distribution = Distribution::Hidden(teacher.clone(), Box::new(heads[1].clone()));
             let answer = Answer { distribution, features: Features::default() };
             let comparison = Comparison { student: &outputs, head: heads[0], teacher: &answer, batch: &batch, predictions, step: 0 };
-            config.build(&shape(), &shape(), Seed(1), &Device::flex()).unwrap().evaluate(&comparison).unwrap().total.into_scalar::<f32>()
+            config.build(&shape(), &shape(), Seed(1), &Device::default()).unwrap().evaluate(&comparison).unwrap().total.into_scalar::<f32>()
         };
         let alone = kl_alone([&heads[0], &heads[1]]);
         prop_assert!((alone - kl_alone([&widened(&heads[0]), &heads[1]])).abs() < 1e-5);

@@ -56,6 +56,19 @@ pub(crate) fn defined(
         }
         LossConfig::ProbabilitiesMse => sum((p - q).square()).div_scalar(vocabulary),
         LossConfig::LogitsMse => sum(scaled(student - teacher).square()).div_scalar(vocabulary),
+        LossConfig::TopKKl { k } => {
+            let kept = likeliest(&p, k);
+            let rest = |x: &Tensor<2>| sum(x.clone() * kept.clone().neg().add_scalar(1.0));
+            let of_rest = rest(&p) * (rest(&p).log() - rest(&q).log());
+            sum(kept.clone() * p * (log_p - log_q)) + of_rest
+        }
+        LossConfig::Uld => {
+            let sorted = |x: Tensor<2>| {
+                let order = x.clone().without_autodiff().argsort_descending(1);
+                x.gather(1, Tensor::from_inner(order))
+            };
+            sum((sorted(p) - sorted(q)).abs())
+        }
         LossConfig::CrossEntropy => {
             let one_hot: Vec<f64> = targets
                 .iter()
@@ -67,6 +80,19 @@ pub(crate) fn defined(
         ref other => panic!("{} has no definition here", other.name()),
     };
     value.mul_scalar(temperature * temperature)
+}
+
+/// 1 where an id is among the `k` likeliest of its token, else 0.
+fn likeliest(p: &Tensor<2>, k: usize) -> Tensor<2> {
+    let [_, vocabulary] = p.dims();
+    let kept: Vec<f64> = (p.to_data().iter::<f64>().collect::<Vec<_>>())
+        .chunks(vocabulary)
+        .flat_map(|row| {
+            let above = |p: f64| row.iter().filter(|&&other| other > p).count();
+            row.iter().map(move |&p| f64::from(above(p) < k))
+        })
+        .collect();
+    Tensor::from_data(TensorData::new(kept, p.shape()), (&p.device(), DType::F64))
 }
 
 /// Adaptive KL's weight of the reverse KL, `[tokens, 1]`: how much of Σ |p - q| is beyond the head,

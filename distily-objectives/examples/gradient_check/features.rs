@@ -1,4 +1,4 @@
-//! The losses on features: their gradients in f32 against finite differences and autograd in f64.
+//! The losses on features, and the one between tokens: their gradients in f32 against finite differences and autograd in f64.
 
 use crate::reference::{cell, leaf, noise, numbers, references};
 use burn::tensor::activation::softmax;
@@ -6,18 +6,19 @@ use burn::tensor::{Device, Tensor};
 use distily_core::Segments;
 use distily_objectives::{
     attention_kl, attention_mse, cka, cosine, dist, hidden_mse, info_nce, logsum, mean_over,
-    relation_kl, relation_mse, relation_normalized_kl,
+    relation_kl, relation_mse, relation_normalized_kl, sinkhorn,
 };
 
 type Loss<const D: usize> = fn(Tensor<D>, Tensor<D>, Tensor<1>) -> Tensor<1>;
 
-const OF_HIDDEN_STATES: [(&str, Loss<2>); 6] = [
+const OF_ROWS: [(&str, Loss<2>); 7] = [
     ("hidden_mse", hidden_mse),
     ("cosine", cosine),
     ("logsum", |s, t, w| logsum(s, t, w, 4.0, 1.0)),
     ("cka", cka),
     ("info_nce", |s, t, w| info_nce(s, t, w, 0.1)),
     ("dist", |s, t, w| dist(s, t, w, 1.0, 1.0)),
+    ("sinkhorn", |s, t, w| sinkhorn(s, t, w, 1.5, 0.1, 20)),
 ];
 
 const OF_HEADS: [(&str, Loss<4>); 5] = [
@@ -52,7 +53,7 @@ fn check<const D: usize>(
     masked: bool,
 ) -> String {
     let counts: Vec<bool> = (0..TOKENS).map(|at| !masked || at % 3 != 1).collect();
-    let weights = mean_over(&counts, &Device::flex());
+    let weights = mean_over(&counts, &Device::default());
     let run = |student| loss(student, teacher.clone(), weights.clone());
     let of_student = leaf(student.clone());
     let ours = numbers(
@@ -65,7 +66,7 @@ fn check<const D: usize>(
 
 /// Each loss with all tokens, and with a mask.
 pub(crate) fn rows() -> Vec<(&'static str, [String; 2])> {
-    let of_hidden = OF_HIDDEN_STATES.iter().map(|&(name, loss)| {
+    let of_rows = OF_ROWS.iter().map(|&(name, loss)| {
         let (student, teacher) = (noise([TOKENS, 6], 1), noise([TOKENS, 6], 2));
         (
             name,
@@ -79,5 +80,5 @@ pub(crate) fn rows() -> Vec<(&'static str, [String; 2])> {
             [false, true].map(|masked| check(loss, &student, &teacher, masked)),
         )
     });
-    of_hidden.chain(of_heads).collect()
+    of_rows.chain(of_heads).collect()
 }

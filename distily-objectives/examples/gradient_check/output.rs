@@ -5,9 +5,11 @@ use crate::reference::{cell, constant, leaf, noise, numbers, references};
 use burn::tensor::{Device, Tensor};
 use distily_core::{
     Answer, Comparison, Distribution, Features, Head, ModelShape, Objective, Outputs, Seed, Taps,
-    TokenBatch,
+    TeacherTokens, TokenBatch,
 };
-use distily_objectives::{LossConfig, ObjectiveConfig, TermConfig, divergence};
+use distily_objectives::{
+    LossConfig, ObjectiveConfig, TermConfig, divergence, top_k, top_k_kl, uld,
+};
 
 /// Rows, tokens in a row.
 const BATCH: [usize; 2] = [2, 5];
@@ -95,7 +97,8 @@ impl Case {
 
     fn weights(&self) -> Tensor<1> {
         let predictions = self.batch.predictions();
-        self.batch.prediction_weights(predictions, &Device::flex())
+        self.batch
+            .prediction_weights(predictions, &Device::default())
     }
 
     /// Labels have none.
@@ -108,7 +111,6 @@ impl Case {
 
     /// The function over plain tensors: the gradient of the logits.
     pub(crate) fn dense(&self) -> Option<String> {
-        let of = self.loss.divergence()?;
         if self.condition.padding > 0 {
             return None;
         }
@@ -116,7 +118,12 @@ impl Case {
         let student = leaf(logits.clone());
         let teacher = self.teacher.clone().flatten(0, 1);
         let temperature = self.temperature();
-        let value = divergence(of, student.clone(), teacher, self.weights(), temperature);
+        let (s, weights) = (student.clone(), self.weights());
+        let value = match self.loss {
+            LossConfig::TopKKl { k } => top_k_kl(s, teacher, k, weights, temperature),
+            LossConfig::Uld => uld(s, teacher, weights, temperature),
+            _ => divergence(self.loss.divergence()?, s, teacher, weights, temperature),
+        };
         let ours = numbers(student.grad(&value.backward()).unwrap());
         Some(cell(
             &ours,
@@ -126,6 +133,33 @@ impl Case {
 
     /// Through the head, in chunks of three tokens: the gradients of the hidden states and the head.
     pub(crate) fn fused(&self) -> String {
+        self.through_head(&self.loss, Distribution::Logits(self.teacher.clone()))
+    }
+
+    /// The same of a teacher that is known at its likeliest ids alone, by forward KL.
+    pub(crate) fn sparse(&self) -> Option<String> {
+        let LossConfig::TopKKl { k } = self.loss else {
+            return None;
+        };
+        let [rows, length, _] = self.teacher.dims();
+        let logits = self.teacher.clone().narrow(2, 0, VOCABULARY).flatten(0, 1);
+        let TeacherTokens::Sparse {
+            ids,
+            probabilities,
+            tail,
+        } = top_k(logits, k, self.temperature())
+        else {
+            unreachable!("it is sparse");
+        };
+        let known = Distribution::Sparse {
+            ids: ids.reshape([rows, length, k]),
+            probabilities: probabilities.reshape([rows, length, k]),
+            tail: tail.reshape([rows, length]),
+        };
+        Some(self.through_head(&LossConfig::ForwardKl, known))
+    }
+
+    fn through_head(&self, loss: &LossConfig, distribution: Distribution) -> String {
         let shape = |vocabulary| ModelShape {
             vocabulary,
             width: WIDTH,
@@ -138,15 +172,15 @@ impl Case {
         let config = ObjectiveConfig {
             terms: vec![TermConfig {
                 temperature,
-                ..TermConfig::new(self.loss.clone())
+                ..TermConfig::new(loss.clone())
             }],
         };
         let teacher = shape(self.teacher.dims()[2]);
-        let objective = config.build(&shape(VOCABULARY), &teacher, Seed(1), &Device::flex());
+        let objective = config.build(&shape(VOCABULARY), &teacher, Seed(1), &Device::default());
         let (hidden, weight) = (leaf(self.hidden.clone()), leaf(self.weight.clone()));
         let head = Head::by_vocabulary(weight.clone());
         let answer = Answer {
-            distribution: Distribution::Logits(self.teacher.clone()),
+            distribution,
             features: Features::default(),
         };
         let losses = objective.unwrap().with_chunk(3).evaluate(&Comparison {

@@ -11,7 +11,7 @@ pub(crate) fn noise<const D: usize>(shape: [usize; D], seed: u64) -> Tensor<D> {
     let values: Vec<f32> = (0..shape.iter().product())
         .map(|_| (generator.next_u32() >> 8) as f32 / (1 << 23) as f32 - 1.0)
         .collect();
-    Tensor::from_data(TensorData::new(values, shape), &Device::flex())
+    Tensor::from_data(TensorData::new(values, shape), &Device::default())
 }
 
 /// In f64, on the autodiff device.
@@ -41,7 +41,7 @@ pub(crate) fn references<const D: usize>(
         let mut values = values.clone();
         values[index] += by;
         let data = TensorData::new(values, at.shape());
-        let x = Tensor::from_data(data, (&Device::flex(), DType::F64));
+        let x = Tensor::from_data(data, (&Device::default(), DType::F64));
         function(Tensor::from_inner(x), &at).into_scalar::<f64>()
     };
     let differences = (0..values.len())

@@ -375,7 +375,7 @@ mod tests {
         teacher: &ModelShape,
     ) -> Result<Composite, ObjectiveConfigError> {
         let config: ObjectiveConfig = toml::from_str(&format!("terms = [{terms}]")).unwrap();
-        config.build(student, teacher, Seed(1), &Device::flex())
+        config.build(student, teacher, Seed(1), &Device::default())
     }
 
     /// The error of terms between models of unequal width and depth.

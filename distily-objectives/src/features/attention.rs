@@ -109,7 +109,7 @@ mod tests {
             let student = causal(scores.clone());
             let teacher = causal(random([2, of_teacher, 3, 3], seed ^ 1) * 3.0);
             let counts = some_tokens(6, seed);
-            let weights = crate::mean_over(&counts, &Device::flex());
+            let weights = crate::mean_over(&counts, &Device::default());
             for attention in BOTH {
                 let value = |s: &Tensor<4>, t: &Tensor<4>, weights: &Tensor<1>| {
                     attention(s.clone(), t.clone(), weights.clone()).into_scalar::<f64>()
@@ -143,7 +143,7 @@ mod tests {
                     .sum();
                 prop_assert!((parts - whole).abs() < 1e-5 * (1.0 + whole));
                 let turn = |x: &Tensor<4>| x.clone().flip([0, 2]);
-                let backwards = Tensor::<1, Int>::from_data([5, 4, 3, 2, 1, 0], &Device::flex());
+                let backwards = Tensor::<1, Int>::from_data([5, 4, 3, 2, 1, 0], &Device::default());
                 let turned = value(&turn(&student), &turn(&teacher), &weights.clone().select(0, backwards));
                 prop_assert!((turned - whole).abs() < 1e-5 * (1.0 + whole));
 
@@ -158,7 +158,7 @@ mod tests {
 
     #[test]
     fn attention_that_underflowed_is_finite() {
-        let device = Device::flex();
+        let device = Device::default();
         let weights = crate::mean_over(&[true], &device);
         let student = Tensor::<4>::from_data([[[[1f32, 0.0]]]], &device);
         let teacher = Tensor::<4>::from_data([[[[0f32, 1.0]]]], &device);
@@ -173,7 +173,7 @@ mod tests {
 
     #[test]
     fn the_teacher_gets_no_gradient() {
-        let weights = crate::mean_over(&[true; 3], &Device::flex());
+        let weights = crate::mean_over(&[true; 3], &Device::default());
         for attention in BOTH {
             let side = |seed| Tensor::from_inner(random([1, 2, 3, 3], seed).exp()).require_grad();
             let (student, teacher) = (side(1), side(2));

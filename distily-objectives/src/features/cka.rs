@@ -92,7 +92,7 @@ mod tests {
 
         #[test]
         fn both_forms_agree(seed in any::<u64>(), tokens in 2usize..9, width in 1usize..9) {
-            let weights = crate::mean_over(&vec![true; tokens], &burn::tensor::Device::flex());
+            let weights = crate::mean_over(&vec![true; tokens], &burn::tensor::Device::default());
             let rows = Rows::new(random([tokens, width], seed), random([tokens, 4], !seed), weights);
             let student = centred_at_one(&rows, rows.student.clone());
             let teacher = centred_at_one(&rows, rows.teacher.clone());
@@ -119,7 +119,7 @@ mod tests {
     #[test]
     fn tokens_that_are_alike_have_no_alignment() {
         for shape in [[5, 9], [9, 5]] {
-            let device = burn::tensor::Device::flex();
+            let device = burn::tensor::Device::default();
             let weights = crate::mean_over(&vec![true; shape[0]], &device);
             let alike = Tensor::<2>::full(shape, 0.1, &device) * 3.0;
             let value = |s: &Tensor<2>, t: &Tensor<2>| {

@@ -87,7 +87,7 @@ mod tests {
         fn lengths_do_not_matter(
             values in prop::collection::vec(0.1f32..1.0, 8), length in -6i32..16,
         ) {
-            let device = Device::flex();
+            let device = Device::default();
             let row = |values: &[f32]| Tensor::<1>::from_data(values, &device).unsqueeze::<2>();
             let (student, teacher) = values.split_at(4);
             let weights = crate::mean_over(&[true], &device);
@@ -99,7 +99,7 @@ mod tests {
 
     #[test]
     fn no_direction_is_no_gradient() {
-        let device = Device::flex().autodiff();
+        let device = Device::default().autodiff();
         // Both have none; the student has none; the teacher has none; opposites.
         let student = [[0f32, 0.0], [0.0, 0.0], [1.0, 2.0], [3.0, 4.0]];
         let teacher = [[0f32, 0.0], [1.0, 2.0], [0.0, 0.0], [-3.0, -4.0]];

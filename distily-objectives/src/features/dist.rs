@@ -78,7 +78,7 @@ mod tests {
 
     #[test]
     fn what_is_constant_has_no_correlation() {
-        let device = Device::flex();
+        let device = Device::default();
         let weights = crate::mean_over(&[true; 3], &device);
         let constant = Tensor::<2>::full([3, 7], 0.1, &device) * 3.0;
         let value = |s: &Tensor<2>, t: &Tensor<2>| {

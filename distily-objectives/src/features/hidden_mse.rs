@@ -34,7 +34,7 @@ mod tests {
 
     #[test]
     fn it_is_the_value_of_the_formula() {
-        let device = Device::flex();
+        let device = Device::default();
         let student = Tensor::<2>::from_data([[1.0, 2.0], [9.0, 9.0]], &device);
         let teacher = Tensor::<2>::from_data([[0.0, 4.0], [0.0, 0.0]], &device);
         let weights = crate::mean_over(&[true, false], &device);

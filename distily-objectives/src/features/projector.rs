@@ -230,7 +230,7 @@ mod tests {
         fn the_shorter_side_is_orthonormal(
             seed in any::<u64>(), rows in 1usize..12, columns in 1usize..12, scale in 0.01f32..100.0,
         ) {
-            let eye = |n| Tensor::<2>::eye(n, &Device::flex());
+            let eye = |n| Tensor::<2>::eye(n, &Device::default());
             let most = rows.max(columns);
             let weight = eye(most).slice([0..rows, 0..columns]) + random([rows, columns], seed) * 0.2;
             let p = nearest_orthonormal(weight * scale);
@@ -246,7 +246,7 @@ mod tests {
         fn its_gradient_is_that_of_finite_differences(
             seed in any::<u64>(), rows in 1usize..5, columns in 1usize..5,
         ) {
-            let weight = Tensor::<2>::eye(5, &Device::flex()).slice([0..rows, 0..columns]);
+            let weight = Tensor::<2>::eye(5, &Device::default()).slice([0..rows, 0..columns]);
             let weight = weight + random([rows, columns], seed) * 0.2;
             let factors = random([rows, columns], !seed);
             assert_gradient(
@@ -261,7 +261,7 @@ mod tests {
 
     #[test]
     fn they_project_any_width_to_any_and_learn() {
-        let device = Device::flex().autodiff();
+        let device = Device::default().autodiff();
         for config in FORMS {
             for (student, teacher) in [(3, 5), (5, 3), (4, 4)] {
                 let init = |name| {
@@ -298,7 +298,7 @@ mod tests {
     fn an_orthogonal_projector_begins_as_the_identity() {
         let x = random([4, 5], 1);
         let config = ProjectorConfig::Orthogonal;
-        let projector = config.init(5, 5, Seed(1), "", &Device::flex()).unwrap();
+        let projector = config.init(5, 5, Seed(1), "", &Device::default()).unwrap();
         assert!(largest(projector.forward(x.clone()) - x) < 1e-6);
     }
 
@@ -313,7 +313,7 @@ mod tests {
         };
         let config = read("projector = { mlp = { hidden = 64 } }").unwrap();
         let error = config
-            .init(576, 2048, Seed(1), "", &Device::flex())
+            .init(576, 2048, Seed(1), "", &Device::default())
             .unwrap_err();
         let (got, least) = (64, 576);
         assert_eq!(error, ProjectorConfigError::Bottleneck { got, least });
@@ -322,6 +322,6 @@ mod tests {
             ProjectorConfig::Linear
         );
         assert!(read("projector = { mlp = { width = 64 } }").is_err());
-        assert!(config.init(0, 8, Seed(1), "", &Device::flex()).is_err());
+        assert!(config.init(0, 8, Seed(1), "", &Device::default()).is_err());
     }
 }

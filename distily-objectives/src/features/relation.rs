@@ -226,7 +226,7 @@ mod tests {
     }
 
     fn weights_of(counts: &[bool]) -> Tensor<1> {
-        crate::mean_over(counts, &Device::flex())
+        crate::mean_over(counts, &Device::default())
     }
 
     proptest! {
@@ -338,7 +338,7 @@ mod tests {
         let (student, teacher) = (random([1, 1, 2, 4], 1), random([1, 1, 2, 4], 2));
         for relation in ALL {
             for weights in [[0f32, 0.0], [0.0, 1.0]] {
-                let weights = Tensor::<1>::from_data(weights, &Device::flex());
+                let weights = Tensor::<1>::from_data(weights, &Device::default());
                 let (value, gradient) = value_and_gradient(
                     &|s| relation(s, teacher.clone(), &segments, weights.clone(), 2),
                     student.clone(),

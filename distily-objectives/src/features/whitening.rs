@@ -269,12 +269,13 @@ mod tests {
     use proptest::prelude::*;
 
     fn all(tokens: usize) -> Tensor<1> {
-        crate::mean_over(&vec![true; tokens], &Device::flex())
+        crate::mean_over(&vec![true; tokens], &Device::default())
     }
 
     /// Features of which some columns follow others, with a mean.
     fn correlated(tokens: usize, width: usize, seed: u64) -> Tensor<2> {
-        let mix = random([width, width], seed ^ 1) * 0.1 + Tensor::<2>::eye(width, &Device::flex());
+        let mix =
+            random([width, width], seed ^ 1) * 0.1 + Tensor::<2>::eye(width, &Device::default());
         random([tokens, width], seed).matmul(mix) * 10.0 + 30.0
     }
 
@@ -287,7 +288,7 @@ mod tests {
             let whitened = Whitening::of(parts, 1e-6).unwrap().apply(x);
             prop_assert!(largest(whitened.clone().mean_dim(0)) < 1e-2);
             let covariance = whitened.clone().transpose().matmul(whitened) / 200.0;
-            prop_assert!(largest(covariance - Tensor::<2>::eye(width, &Device::flex())) < 1e-2);
+            prop_assert!(largest(covariance - Tensor::<2>::eye(width, &Device::default())) < 1e-2);
         }
 
         #[test]
@@ -306,7 +307,7 @@ mod tests {
     fn all_shrinkage_is_one_scale() {
         let x = Tensor::<2>::from_data(
             [[1f32, 0.0], [-1.0, 0.0], [0.0, 0.0], [0.0, 0.0]],
-            &Device::flex(),
+            &Device::default(),
         );
         // The mean of the variances 1/2 and 0.
         let whitened = Whitening::of([(x.clone(), all(4))], 1.0)
@@ -326,7 +327,7 @@ mod tests {
             width: 4,
         };
         assert_eq!(of(random([4, 4], 1), 1e-3), few);
-        let device = Device::flex();
+        let device = Device::default();
         for x in [f32::NAN, f32::INFINITY, 1.0] {
             let constant = Tensor::<2>::full([9, 3], x, &device);
             assert_eq!(

@@ -91,7 +91,7 @@ mod tests {
 
     #[test]
     fn a_block_is_a_group_and_so_is_what_holds_any_other_parameter() {
-        let device = Device::flex();
+        let device = Device::default();
         let linear = || LinearConfig::new(2, 2).init(&device);
         let block = || Block {
             experts: vec![linear(), linear()],

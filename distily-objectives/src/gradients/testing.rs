@@ -18,7 +18,7 @@ pub(super) struct Pair {
 impl Pair {
     pub(super) fn new() -> Self {
         let block = |_| Block {
-            weight: Param::from_data([0.0, 0.0], &Device::flex()),
+            weight: Param::from_data([0.0, 0.0], &Device::default()),
         };
         Self {
             layers: (0..2).map(block).collect(),
@@ -35,7 +35,7 @@ pub(super) fn gradients(pair: &Pair, blocks: [Option<[f32; 2]>; 2]) -> Gradients
     let mut gradients = GradientsParams::new();
     for (id, block) in pair.ids().zip(blocks) {
         if let Some(block) = block {
-            gradients.register(id, Tensor::<1>::from_data(block, &Device::flex()));
+            gradients.register(id, Tensor::<1>::from_data(block, &Device::default()));
         }
     }
     gradients

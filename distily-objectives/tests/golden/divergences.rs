@@ -16,7 +16,7 @@ struct Golden {
     gradient: Vec<Vec<f64>>,
 }
 
-fn tensor(rows: &[Vec<f32>], device: &Device) -> Tensor<2> {
+pub(crate) fn tensor(rows: &[Vec<f32>], device: &Device) -> Tensor<2> {
     let shape = [rows.len(), rows[0].len()];
     Tensor::from_data(TensorData::new(rows.concat(), shape), device)
 }
@@ -29,7 +29,7 @@ pub(crate) fn cases() -> Vec<Against> {
 
 impl Golden {
     fn against(&self) -> Against {
-        let device = Device::flex().autodiff();
+        let device = Device::default().autodiff();
         let student = tensor(&self.student, &device).require_grad();
         let weights = TensorData::new(self.weights.clone(), [self.weights.len()]);
         let loss = divergence(

@@ -49,7 +49,7 @@ impl Case {
     }
 
     fn weights(&self) -> Tensor<1> {
-        mean_over(&self.counts, &Device::flex())
+        mean_over(&self.counts, &Device::default())
     }
 
     /// The value and the gradient of the student.
@@ -58,7 +58,7 @@ impl Case {
         inputs: &[Array],
         loss: impl Fn(Tensor<D>, Tensor<D>, Tensor<1>) -> Tensor<1>,
     ) -> (f64, Vec<f64>) {
-        let device = Device::flex().autodiff();
+        let device = Device::default().autodiff();
         let student = inputs[self.student].tensor::<D>(&device).require_grad();
         let teacher = inputs[self.teacher].tensor(&device);
         let loss = loss(student.clone(), teacher, self.weights());
@@ -111,7 +111,7 @@ impl Case {
 /// Where a query must not look, `[batch, 1, seq, seq]`.
 fn hidden(segments: &Segments) -> Tensor<4, Bool> {
     let [batch, seq] = segments.shape();
-    let alike = Tensor::<4>::zeros([batch, seq, 1, 1], &Device::flex());
+    let alike = Tensor::<4>::zeros([batch, seq, 1, 1], &Device::default());
     attention_weights(alike.clone(), alike, segments, 1.0).equal_scalar(0.0)
 }
 

@@ -3,6 +3,7 @@
 
 pub(crate) mod divergences;
 pub(crate) mod features;
+pub(crate) mod output_losses;
 
 /// How far one case is from torch, over the largest magnitude there.
 pub(crate) struct Against {
