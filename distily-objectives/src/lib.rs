@@ -50,6 +50,7 @@ mod features;
 mod gradients;
 mod head_pass;
 mod label_confidence;
+mod layer_search;
 mod output_pass;
 mod sampled_kl;
 mod schedule;
@@ -79,6 +80,7 @@ pub use features::{
 pub use gradients::{GradientPolicy, GradientReport, GroupGradient, TermGradient};
 pub use head_pass::{default_chunk, through_head};
 pub use label_confidence::label_confidence;
+pub use layer_search::{FoundLayers, LayerScore, LayerSearch, LayerSearchError};
 pub use sampled_kl::{SampledKl, sampled_kl};
 pub use schedule::{Ramp, RampForm, Weight};
 pub use sinkhorn::{Sinkhorn, sinkhorn};

@@ -4,6 +4,8 @@
 //! widened to f32 first, and the teacher gets no gradient.
 
 mod attention;
+pub(crate) mod centring;
+pub(crate) mod cholesky;
 mod cka;
 mod cosine;
 mod dist;

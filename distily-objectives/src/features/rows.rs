@@ -50,22 +50,19 @@ impl Rows {
         (filled(values, self.masked.clone(), 0.0) * self.weights.clone()).sum()
     }
 
-    /// Each column of `x` `[tokens, _]` less its mean over the tokens that count; 0 elsewhere.
+    /// Each column of `x` `[tokens, _]`, which is 0 where a token does not count, less its mean over
+    /// the tokens that do; 0 elsewhere.
     pub(super) fn centred(&self, x: Tensor<2>) -> Tensor<2> {
-        centred(x, &self.masked)
+        let count = self.masked.clone().bool_not().int().sum().float();
+        let count = in_format_of(count, &x).clamp_min(1.0).unsqueeze::<2>();
+        let less = |x: Tensor<2>, sum: Tensor<2>| {
+            filled(x - sum / count.clone(), self.masked.clone(), 0.0)
+        };
+        // Twice, as the rounding of the first mean is as large as what is left of columns that are
+        // almost constant. The first is a constant shift, of which the second's gradient is free.
+        let sum = x.clone().without_autodiff().sum_dim(0);
+        let x = less(x, sum);
+        let sum = x.clone().sum_dim(0);
+        less(x, sum)
     }
-}
-
-/// Each column of `x` `[tokens, _]`, which is 0 where `masked` `[tokens, 1]`, less its mean over the
-/// other tokens.
-pub(super) fn centred(x: Tensor<2>, masked: &Tensor<2, Bool>) -> Tensor<2> {
-    let count = masked.clone().bool_not().int().sum().float();
-    let count = in_format_of(count, &x).clamp_min(1.0).unsqueeze::<2>();
-    let less = |x: Tensor<2>, sum: Tensor<2>| filled(x - sum / count.clone(), masked.clone(), 0.0);
-    // Twice, as the rounding of the first mean is as large as what is left of columns that are
-    // almost constant. The first is a constant shift, of which the second's gradient is free.
-    let sum = x.clone().without_autodiff().sum_dim(0);
-    let x = less(x, sum);
-    let sum = x.clone().sum_dim(0);
-    less(x, sum)
 }

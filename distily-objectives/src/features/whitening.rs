@@ -1,4 +1,5 @@
-use super::rows::{centred, filled};
+use super::centring::Centring;
+use super::cholesky::{cholesky, inverse_of_lower};
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor, TensorData};
 use distily_kernels::{in_format_of, widened};
@@ -112,8 +113,8 @@ impl Whitening {
 /// Mean and scatter of the tokens so far.
 #[derive(Clone)]
 pub(crate) struct Moments {
-    tokens: usize,
-    mean: Vec<f64>,
+    width: usize,
+    centring: Centring,
     /// Σ (x - mean)(x - mean)ᵀ, row after row.
     scatter: Vec<f64>,
 }
@@ -121,49 +122,33 @@ pub(crate) struct Moments {
 impl Moments {
     pub(crate) fn new(width: usize) -> Self {
         Self {
-            tokens: 0,
-            mean: vec![0.0; width],
+            width,
+            centring: Centring::default(),
             scatter: vec![0.0; width * width],
         }
     }
 
-    /// Adds a batch as Chan, Golub and LeVeque (1979) do.
     pub(crate) fn add(
         &mut self,
         features: Tensor<2>,
         weights: Tensor<1>,
     ) -> Result<(), WhiteningError> {
-        let ([tokens, got], expected) = (features.dims(), self.mean.len());
+        let ([tokens, got], expected) = (features.dims(), self.width);
         if got != expected {
             return Err(WhiteningError::Width { got, expected });
         }
         assert_eq!(weights.dims(), [tokens], "one weight a token");
-        let masked = weights.without_autodiff().equal_scalar(0.0);
-        let masked = masked.unsqueeze_dim::<2>(1);
-        let counting = masked.clone().bool_not().int().sum().into_scalar::<i64>();
-        if counting == 0 {
+        let counting = weights.without_autodiff().not_equal_scalar(0.0).argwhere();
+        if counting.dims()[0] == 0 {
             return Ok(());
         }
-        let x = widened(features.without_autodiff());
-        let x = filled(x, masked.clone(), 0.0);
-        let numbers = |x: Tensor<2>| x.into_data().iter::<f64>().collect::<Vec<_>>();
-        let mean = numbers(x.clone().sum_dim(0).div_scalar(counting as f64));
-        let x = centred(x, &masked);
-        let scatter = numbers(x.clone().transpose().matmul(x));
-
-        let (before, added) = (self.tokens as f64, counting as f64);
-        let share = added / (before + added);
-        let apart: Vec<f64> = mean.iter().zip(&self.mean).map(|(a, b)| a - b).collect();
-        let rows = self.scatter.chunks_exact_mut(expected);
-        for ((row, scatter), a) in rows.zip(scatter.chunks_exact(expected)).zip(&apart) {
-            for ((sum, x), b) in row.iter_mut().zip(scatter).zip(&apart) {
-                *sum += x + a * b * before * share;
-            }
+        let features = features.without_autodiff();
+        let features = features.select(0, counting.flatten(0, 1));
+        let rows = self.centring.rows(features);
+        let products = rows.clone().transpose().matmul(rows).into_data();
+        for (sum, product) in self.scatter.iter_mut().zip(products.iter::<f64>()) {
+            *sum += product;
         }
-        for (mean, apart) in self.mean.iter_mut().zip(apart) {
-            *mean += apart * share;
-        }
-        self.tokens += counting as usize;
         Ok(())
     }
 
@@ -176,13 +161,16 @@ impl Moments {
         if !(0.0..=1.0).contains(&shrinkage) {
             return Err(WhiteningError::Shrinkage { got: shrinkage });
         }
-        let width = self.mean.len();
+        let width = self.width;
         let covariance = self.covariance(shrinkage)?;
-        let inverse = inverse_of_lower(&cholesky(covariance, width)?, width);
-        let narrow = |values: &[f64]| values.iter().map(|&x| x as f32).collect::<Vec<_>>();
-        let (mean, inverse) = (narrow(&self.mean), narrow(&inverse));
+        let lower =
+            cholesky(covariance, width).map_err(|column| WhiteningError::NotDefinite { column })?;
+        let inverse = inverse_of_lower(&lower, width);
+        let narrow = |values: Vec<f64>| values.iter().map(|&x| x as f32).collect::<Vec<_>>();
+        let mean = narrow(self.centring.mean().expect("more tokens than the width"));
         let mean = Param::from_data(TensorData::new(mean, [width]), device);
-        let inverse = Param::from_data(TensorData::new(inverse, [width, width]), device);
+        let inverse = TensorData::new(narrow(inverse), [width, width]);
+        let inverse = Param::from_data(inverse, device);
         Ok(Whitening {
             mean: mean.set_require_grad(false),
             inverse: inverse.set_require_grad(false),
@@ -190,7 +178,7 @@ impl Moments {
     }
 
     fn covariance(&self, shrinkage: f64) -> Result<Vec<f64>, WhiteningError> {
-        let (tokens, width) = (self.tokens, self.mean.len());
+        let (tokens, width) = (self.centring.tokens(), self.width);
         if tokens <= width {
             return Err(WhiteningError::TooFewTokens { tokens, width });
         }
@@ -204,66 +192,9 @@ impl Moments {
     }
 }
 
-/// The lower factor L of a symmetric matrix L Lᵀ, row after row.
-fn cholesky(mut matrix: Vec<f64>, width: usize) -> Result<Vec<f64>, WhiteningError> {
-    for row in 0..width {
-        let (above, below) = matrix.split_at_mut(row * width);
-        let this = &mut below[..width];
-        for (column, other) in above.chunks_exact(width).enumerate() {
-            let rest = this[column] - dot(&this[..column], &other[..column]);
-            this[column] = rest / other[column];
-        }
-        let pivot = this[row] - dot(&this[..row], &this[..row]);
-        // Also where it is no number.
-        if !(pivot > 0.0 && pivot.is_finite()) {
-            return Err(WhiteningError::NotDefinite { column: row });
-        }
-        this[row] = pivot.sqrt();
-        this[row + 1..].fill(0.0);
-    }
-    Ok(matrix)
-}
-
-/// The inverse of a lower triangular matrix.
-fn inverse_of_lower(lower: &[f64], width: usize) -> Vec<f64> {
-    let mut inverse = vec![0.0; width * width];
-    for row in 0..width {
-        let factors = &lower[row * width..][..=row];
-        let (above, below) = inverse.split_at_mut(row * width);
-        let this = &mut below[..width];
-        this[row] = 1.0;
-        for (&factor, other) in factors.iter().zip(above.chunks_exact(width)) {
-            for (x, y) in this[..row].iter_mut().zip(other) {
-                *x -= factor * y;
-            }
-        }
-        for x in &mut this[..=row] {
-            *x /= factors[row];
-        }
-    }
-    inverse
-}
-
-/// Σ a · b, in eight sums that a compiler can keep in one register.
-fn dot(a: &[f64], b: &[f64]) -> f64 {
-    let (a, b) = (a.chunks_exact(8), b.chunks_exact(8));
-    let rest: f64 = a
-        .remainder()
-        .iter()
-        .zip(b.remainder())
-        .map(|(a, b)| a * b)
-        .sum();
-    let mut sums = [0.0; 8];
-    for (a, b) in a.zip(b) {
-        for (sum, (a, b)) in sums.iter_mut().zip(a.iter().zip(b)) {
-            *sum += a * b;
-        }
-    }
-    rest + sums.iter().sum::<f64>()
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::rows::filled;
     use super::super::testing::{largest, random, some_tokens};
     use super::*;
     use proptest::prelude::*;
