@@ -24,7 +24,7 @@ impl LanguageModel for Planted {
     }
 
     fn device(&self) -> Device {
-        Device::flex()
+        Device::default()
     }
 
     fn head(&self) -> Head {
