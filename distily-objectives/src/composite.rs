@@ -1,5 +1,6 @@
 use crate::feature_term::{Calibration, FeatureTerm};
 use crate::output_pass::output_pass;
+use crate::projected_logits::ProjectedLogits;
 use burn::module::Module;
 use burn::tensor::Tensor;
 use distily_core::{
@@ -28,6 +29,7 @@ pub struct Composite {
 pub(crate) enum Part {
     Term(PlainTerm),
     Features(FeatureTerm),
+    ProjectedLogits(ProjectedLogits),
 }
 
 /// A term without parameters.
@@ -42,14 +44,11 @@ impl Part {
         Self::Term(PlainTerm { term })
     }
 
-    pub(crate) fn features(term: FeatureTerm) -> Self {
-        Self::Features(term)
-    }
-
     fn name(&self) -> &str {
         match self {
             Self::Term(PlainTerm { term }) => term.name(),
             Self::Features(term) => term.name(),
+            Self::ProjectedLogits(projected) => &projected.term.name,
         }
     }
 
@@ -57,6 +56,7 @@ impl Part {
         match self {
             Self::Term(PlainTerm { term }) => term.weight(step),
             Self::Features(term) => term.weight(step),
+            Self::ProjectedLogits(projected) => projected.term.weight.at(step),
         }
     }
 
@@ -68,6 +68,8 @@ impl Part {
         match self {
             Self::Term(PlainTerm { term }) => term.taps(student, teacher),
             Self::Features(term) => term.taps(student, teacher),
+            // The logits are computed from the final hidden states, which are always there.
+            Self::ProjectedLogits(_) => Ok((Taps::none(), Taps::none())),
         }
     }
 
@@ -75,6 +77,7 @@ impl Part {
         match self {
             Self::Term(PlainTerm { term }) => term.value(comparison),
             Self::Features(term) => term.value(comparison),
+            Self::ProjectedLogits(projected) => projected.value(comparison),
         }
     }
 
@@ -89,13 +92,14 @@ impl Part {
         match self {
             Self::Term(PlainTerm { term }) => term.is_of_output(),
             Self::Features(_) => false,
+            Self::ProjectedLogits(_) => true,
         }
     }
 
     fn output_loss(&self) -> Option<&dyn OutputLoss> {
         match self {
             Self::Term(PlainTerm { term }) => term.output_loss(),
-            Self::Features(_) => None,
+            Self::Features(_) | Self::ProjectedLogits(_) => None,
         }
     }
 }
@@ -142,7 +146,7 @@ impl Composite {
             .iter()
             .map(|part| match part {
                 Part::Features(term) => term.calibration(),
-                Part::Term(_) => None,
+                Part::Term(_) | Part::ProjectedLogits(_) => None,
             })
             .collect();
         let taps = calibrations.iter().flatten();

@@ -52,6 +52,7 @@ mod head_pass;
 mod label_confidence;
 mod layer_search;
 mod output_pass;
+mod projected_logits;
 mod sampled_kl;
 mod schedule;
 mod sinkhorn;
@@ -72,10 +73,10 @@ pub use distily_core::Seed;
 pub use distily_kernels::Divergence;
 pub use divergence::{DivergenceTerm, divergence};
 pub use features::{
-    LinearProjector, MlpProjector, OrthogonalProjector, Projector, ProjectorConfig,
-    ProjectorConfigError, RelationHeadsError, Whitening, WhiteningError, attention_kl,
-    attention_mse, check_relation_heads, cka, cosine, dist, hidden_mse, info_nce, layer_normalized,
-    logsum, relation_kl, relation_mse, relation_normalized_kl, rms_normalized,
+    EnsembleProjector, LinearProjector, MlpProjector, OrthogonalProjector, Projector,
+    ProjectorConfig, ProjectorConfigError, RelationHeadsError, Whitening, WhiteningError,
+    attention_kl, attention_mse, check_relation_heads, cka, cosine, dist, hidden_mse, info_nce,
+    layer_normalized, logsum, relation_kl, relation_mse, relation_normalized_kl, rms_normalized,
 };
 pub use gradients::{GradientPolicy, GradientReport, GroupGradient, TermGradient};
 pub use head_pass::{default_chunk, through_head};

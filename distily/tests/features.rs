@@ -93,6 +93,11 @@ fn every_loss_on_features_falls() {
             r#"{ loss = { logsum = {} }, projector = "linear", layers = { last_k = { k = 1 } } }"#,
             0.7,
         ),
+        (
+            r#"{ loss = "hidden_mse", projector = { ensemble = {} }, norm = "layer" }"#,
+            0.5,
+        ),
+        (r#"{ loss = "forward_kl", projector = "orthogonal" }"#, 0.7),
         (r#"{ loss = "cka" }"#, 0.7),
         (
             r#"{ loss = { info_nce = {} }, projector = "linear", layers = "last" }"#,

@@ -89,6 +89,18 @@ pub enum ObjectiveConfigError {
         /// The teacher's.
         teacher: usize,
     },
+    /// A projector of logits that would be enormous.
+    #[error(
+        "term {term}: `projector`: one of logits has {student} times {teacher} weights, the vocabularies' sizes: project hidden states instead"
+    )]
+    LargeVocabularies {
+        /// Which term.
+        term: usize,
+        /// The student's vocabulary.
+        student: usize,
+        /// The teacher's.
+        teacher: usize,
+    },
     /// A projector that can't be.
     #[error("term {term}: `projector`: {problem}")]
     Projector {

@@ -6,6 +6,7 @@ pub use loss::{LossConfig, Relation};
 
 use crate::composite::Part;
 use crate::feature_term::{FeatureTerm, Pair, Settings};
+use crate::projected_logits::ProjectedLogits;
 use crate::{
     Composite, CrossEntropy, DivergenceTerm, ProjectorConfig, SampledKl, Sinkhorn, TopKKl, Uld,
     Weight,
@@ -78,6 +79,9 @@ pub struct TermConfig {
     pub norm: Option<NormConfig>,
     /// What takes the student's hidden states to the teacher's width; nothing if not said. Each
     /// pair of layers has one of its own.
+    ///
+    /// Before a divergence, what takes the student's logits to the teacher's: for small
+    /// vocabularies, as it is as large as one times the other, and the term is not fused then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub projector: Option<ProjectorConfig>,
 }
@@ -187,6 +191,9 @@ impl TermConfig {
 
     fn build(&self, term: usize, models: &Models<'_>) -> Result<Part, ObjectiveConfigError> {
         self.check_numbers(term)?;
+        if self.projector.is_some() && self.loss.divergence().is_some() {
+            return self.projected_logits(term, models);
+        }
         if let Some(soft) = self.soft(models.seed) {
             self.check_fields(term, &["temperature", "temperature_squared"])?;
             return Ok(Part::term(soft));
@@ -223,7 +230,7 @@ impl TermConfig {
             student: models.student.clone(),
             teacher: models.teacher.clone(),
         };
-        Ok(Part::features(FeatureTerm::new(settings, pairs)))
+        Ok(Part::Features(FeatureTerm::new(settings, pairs)))
     }
 
     /// The term, if it compares output distributions at a temperature.
@@ -264,14 +271,45 @@ impl TermConfig {
                 epsilon,
                 iterations,
             }),
-            _ => Arc::new(DivergenceTerm {
-                name,
-                divergence: self.loss.divergence()?,
-                weight,
-                temperature,
-                temperature_squared,
-            }),
+            _ => Arc::new(self.divergence()?),
         })
+    }
+
+    fn divergence(&self) -> Option<DivergenceTerm> {
+        Some(DivergenceTerm {
+            name: self.name().to_owned(),
+            divergence: self.loss.divergence()?,
+            weight: self.weight,
+            temperature: self.temperature.unwrap_or(1.0),
+            temperature_squared: self.temperature_squared.unwrap_or(true),
+        })
+    }
+
+    /// A divergence of logits that go through a projector.
+    fn projected_logits(
+        &self,
+        term: usize,
+        models: &Models<'_>,
+    ) -> Result<Part, ObjectiveConfigError> {
+        /// 1 GB of weights, and twice that of an optimizer's moments.
+        const MOST: usize = 1 << 28;
+        self.check_fields(term, &["temperature", "temperature_squared", "projector"])?;
+        let (student, teacher) = (models.student.vocabulary, models.teacher.vocabulary);
+        if student.saturating_mul(teacher) > MOST {
+            return Err(ObjectiveConfigError::LargeVocabularies {
+                term,
+                student,
+                teacher,
+            });
+        }
+        let divergence = self.divergence().expect("the caller asked");
+        let projector = self.projector.unwrap_or_default();
+        let projector = projector.init(student, teacher, models.seed, self.name(), models.device);
+        Ok(Part::ProjectedLogits(ProjectedLogits {
+            term: Arc::new(divergence),
+            projector: projector
+                .map_err(|problem| ObjectiveConfigError::Projector { term, problem })?,
+        }))
     }
 
     /// The pairs of layers that a loss on features compares, with their projectors.
@@ -528,6 +566,18 @@ mod tests {
     }
 
     #[test]
+    fn a_projector_of_logits_is_for_small_vocabularies() {
+        let term = r#"{ loss = "forward_kl", projector = "orthogonal" }"#;
+        built(term, &shape(16, 3), &shape(24, 6)).unwrap();
+        let large = ModelShape {
+            vocabulary: 50_257,
+            ..shape(16, 3)
+        };
+        let error = built(term, &large, &large).unwrap_err().to_string();
+        assert!(error.contains("50257"), "{error}");
+    }
+
+    #[test]
     fn what_means_nothing_is_refused() {
         for (term, field) in [
             (r#"{ loss = "forward_kl", layers = "last" }"#, "layers"),
@@ -540,6 +590,11 @@ mod tests {
                 "temperature_squared",
             ),
             (r#"{ loss = "attention_kl", norm = "layer" }"#, "norm"),
+            (r#"{ loss = "uld", projector = "linear" }"#, "projector"),
+            (
+                r#"{ loss = "forward_kl", projector = "linear", norm = "rms" }"#,
+                "norm",
+            ),
             (
                 r#"{ loss = { relation_kl = {} }, projector = "linear" }"#,
                 "projector",

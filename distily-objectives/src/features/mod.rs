@@ -30,8 +30,8 @@ pub use info_nce::info_nce;
 pub use logsum::logsum;
 pub use norm::{layer_normalized, rms_normalized};
 pub use projector::{
-    LinearProjector, MlpProjector, OrthogonalProjector, Projector, ProjectorConfig,
-    ProjectorConfigError,
+    EnsembleProjector, LinearProjector, MlpProjector, OrthogonalProjector, Projector,
+    ProjectorConfig, ProjectorConfigError,
 };
 pub use relation::{
     RelationHeadsError, check_relation_heads, relation_kl, relation_mse, relation_normalized_kl,

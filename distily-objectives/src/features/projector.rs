@@ -21,9 +21,23 @@ pub enum ProjectorConfig {
         #[serde(default)]
         hidden: Option<usize>,
     },
+    /// The mean of several MLPs, each from random numbers of its own: what one begins badly, the
+    /// others even out (PEFD, 2210.15274).
+    Ensemble {
+        /// How many, 1 or more; 3 if not said.
+        #[serde(default = "three")]
+        members: usize,
+        /// See [`Mlp`](Self::Mlp).
+        #[serde(default)]
+        hidden: Option<usize>,
+    },
     /// x P, where the shorter side of P is orthonormal: it turns and embeds, and neither stretches
     /// nor drops a direction that it could keep (VkD, 2403.06213).
     Orthogonal,
+}
+
+fn three() -> usize {
+    3
 }
 
 /// A config is no projector between these widths.
@@ -38,6 +52,9 @@ pub enum ProjectorConfigError {
         /// The teacher's.
         teacher: usize,
     },
+    /// An ensemble of nothing.
+    #[error("`members`: got 0, expected 1 or more")]
+    NoMembers,
     /// A bottleneck.
     #[error(
         "`hidden`: got {got}, expected at least {least}, the smaller of the widths of both sides"
@@ -80,22 +97,29 @@ impl ProjectorConfig {
             Param::from_data(TensorData::new(values, shape), device)
         };
         let zeros = |width| Param::from_data(TensorData::zeros::<f32, _>([width]), device);
+        let mlp = |member: u64, hidden: Option<usize>| {
+            let least = student.min(teacher);
+            let hidden = hidden.unwrap_or(student.max(teacher));
+            if hidden < least {
+                return Err(ProjectorConfigError::Bottleneck { got: hidden, least });
+            }
+            Ok(MlpProjector {
+                up: normal(2 * member, [student, hidden]),
+                up_bias: zeros(hidden),
+                down: normal(2 * member + 1, [hidden, teacher]),
+                down_bias: zeros(teacher),
+            })
+        };
         Ok(match *self {
             Self::Linear => Projector::Linear(LinearProjector {
                 weight: normal(0, [student, teacher]),
             }),
-            Self::Mlp { hidden } => {
-                let least = student.min(teacher);
-                let hidden = hidden.unwrap_or(student.max(teacher));
-                if hidden < least {
-                    return Err(ProjectorConfigError::Bottleneck { got: hidden, least });
-                }
-                Projector::Mlp(MlpProjector {
-                    up: normal(0, [student, hidden]),
-                    up_bias: zeros(hidden),
-                    down: normal(1, [hidden, teacher]),
-                    down_bias: zeros(teacher),
-                })
+            Self::Mlp { hidden } => Projector::Mlp(mlp(0, hidden)?),
+            Self::Ensemble { members: 0, .. } => return Err(ProjectorConfigError::NoMembers),
+            Self::Ensemble { members, hidden } => {
+                let members = (0..members as u64).map(|member| mlp(member, hidden));
+                let members = members.collect::<Result<_, _>>()?;
+                Projector::Ensemble(EnsembleProjector { members })
             }
             Self::Orthogonal => {
                 let mut values = vec![0f32; student * teacher];
@@ -123,6 +147,8 @@ pub enum Projector {
     Linear(LinearProjector),
     /// See [`ProjectorConfig::Mlp`].
     Mlp(MlpProjector),
+    /// See [`ProjectorConfig::Ensemble`].
+    Ensemble(EnsembleProjector),
     /// See [`ProjectorConfig::Orthogonal`].
     Orthogonal(OrthogonalProjector),
 }
@@ -147,6 +173,12 @@ pub struct MlpProjector {
     down_bias: Param<Tensor<1>>,
 }
 
+/// See [`ProjectorConfig::Ensemble`].
+#[derive(Module, Debug)]
+pub struct EnsembleProjector {
+    members: Vec<MlpProjector>,
+}
+
 /// See [`ProjectorConfig::Orthogonal`].
 #[derive(Module, Debug)]
 pub struct OrthogonalProjector {
@@ -163,19 +195,14 @@ impl Projector {
     /// If the width is not the projector's.
     pub fn forward(&self, student: Tensor<2>) -> Tensor<2> {
         let x = widened(student);
-        let times = |x: Tensor<2>, weight: &Param<Tensor<2>>| {
-            let weight = in_format_of(weight.val(), &x);
-            x.matmul(weight)
-        };
-        let plus = |x: Tensor<2>, bias: &Param<Tensor<1>>| {
-            let bias = in_format_of(bias.val(), &x).unsqueeze::<2>();
-            x + bias
-        };
         match self {
             Self::Linear(linear) => times(x, &linear.weight),
-            Self::Mlp(mlp) => {
-                let hidden = gelu_tanh(plus(times(x, &mlp.up), &mlp.up_bias));
-                plus(times(hidden, &mlp.down), &mlp.down_bias)
+            Self::Mlp(mlp) => mlp.forward(x),
+            Self::Ensemble(EnsembleProjector { members }) => {
+                let outputs = members.iter().map(|mlp| mlp.forward(x.clone()));
+                let sum = outputs.reduce(|sum, output| sum + output);
+                sum.expect("`init` refuses none")
+                    .div_scalar(members.len() as f64)
             }
             Self::Orthogonal(orthogonal) => {
                 let weight = in_format_of(orthogonal.weight.val(), &x);
@@ -183,6 +210,22 @@ impl Projector {
             }
         }
     }
+}
+
+impl MlpProjector {
+    fn forward(&self, x: Tensor<2>) -> Tensor<2> {
+        let plus = |x: Tensor<2>, bias: &Param<Tensor<1>>| {
+            let bias = in_format_of(bias.val(), &x).unsqueeze::<2>();
+            x + bias
+        };
+        let hidden = gelu_tanh(plus(times(x, &self.up), &self.up_bias));
+        plus(times(hidden, &self.down), &self.down_bias)
+    }
+}
+
+fn times(x: Tensor<2>, weight: &Param<Tensor<2>>) -> Tensor<2> {
+    let weight = in_format_of(weight.val(), &x);
+    x.matmul(weight)
 }
 
 /// Steps of [`nearest_orthonormal`]: enough for a least singular value of 1/50 of the bound, at
@@ -219,9 +262,13 @@ mod tests {
     use burn::tensor::FloatDType;
     use proptest::prelude::*;
 
-    const FORMS: [ProjectorConfig; 3] = [
+    const FORMS: [ProjectorConfig; 4] = [
         ProjectorConfig::Linear,
         ProjectorConfig::Mlp { hidden: None },
+        ProjectorConfig::Ensemble {
+            members: 3,
+            hidden: None,
+        },
         ProjectorConfig::Orthogonal,
     ];
 
@@ -277,6 +324,7 @@ mod tests {
                 let weight = match &projector {
                     Projector::Linear(linear) => &linear.weight,
                     Projector::Mlp(mlp) => &mlp.down,
+                    Projector::Ensemble(ensemble) => &ensemble.members[2].down,
                     Projector::Orthogonal(orthogonal) => &orthogonal.weight,
                 };
                 assert!(largest(weight.val().grad(&gradients).unwrap()).is_finite());
@@ -323,5 +371,8 @@ mod tests {
         );
         assert!(read("projector = { mlp = { width = 64 } }").is_err());
         assert!(config.init(0, 8, Seed(1), "", &Device::default()).is_err());
+        let none = read("projector = { ensemble = { members = 0 } }").unwrap();
+        let error = none.init(8, 8, Seed(1), "", &Device::default());
+        assert_eq!(error.unwrap_err(), ProjectorConfigError::NoMembers);
     }
 }
