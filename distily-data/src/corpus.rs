@@ -263,7 +263,7 @@ struct Pass<'a> {
 
 impl Pass<'_> {
     fn next_document(&mut self) -> Result<Option<Document>, DataError> {
-        while let Some(taken) = self.rows.next() {
+        for taken in self.rows.by_ref() {
             let document = match taken? {
                 Taken::Document(document) => document,
                 Taken::Dropped(why) => {

@@ -96,8 +96,8 @@ impl DataFile {
         if self.format == Format::Parquet {
             return parquet::count(&self.path);
         }
-        let (mut rows, mut count) = (self.rows(config)?, 0);
-        while let Some(row) = rows.next() {
+        let mut count = 0;
+        for row in self.rows(config)? {
             count += 1;
             row.map_err(|problem| self.problem(count, problem))?;
         }
