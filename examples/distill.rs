@@ -10,7 +10,8 @@ use burn::module::Module;
 use clap::Parser;
 use distily::core::{LanguageModel, LiveTeacher, Seed};
 use distily::data::{
-    CorpusConfig, DocumentEncoder, DocumentSource, Packing, TextTokenizer, TokenCache, TokenRows,
+    ChatTemplate, Columns, CorpusConfig, DocumentEncoder, DocumentSource, Packing, SourceConfig,
+    TextTokenizer, TokenCache, TokenRows,
 };
 use distily::hub::Hub;
 use distily::models::{
@@ -165,9 +166,13 @@ fn main() -> Result<()> {
     let objective = config.objective;
     let objective = objective.build(&model.shape(), &teacher.shape(), seed, &autodiff)?;
 
-    let corpus = config.data.source.open(&Hub::from_env(), &arguments.data)?;
+    let source = &config.data.source;
+    let corpus = source.open(&Hub::from_env(), &arguments.data)?;
+    let chat = |source: &SourceConfig| matches!(source.columns, Columns::Chat { .. });
+    let chats = source.train.iter().chain(&source.held_out).any(chat);
     let encoder = DocumentEncoder {
         end_of_text: teacher.config().end_of_text.first().copied(),
+        chat_template: chats.then(|| ChatTemplate::load(&folder)).transpose()?,
         ..DocumentEncoder::new(tokenizer)
     };
     let cache = TokenCache::new(&config.data.cache);
