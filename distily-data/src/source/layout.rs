@@ -83,21 +83,20 @@ pub(super) fn files<'a>(
     split: &str,
 ) -> Result<Vec<&'a str>, String> {
     let all: Vec<Named<'a>> = names.iter().filter_map(|name| Named::new(name)).collect();
-    // The name of the split; or a word of the file's name; or no word of any split at all.
-    let unnamed = !all.iter().any(|file| {
+    let those = |of: &dyn Fn(&&Named<'a>) -> bool| all.iter().filter(of).collect::<Vec<_>>();
+    // Those of the split's name; or with that word in theirs; or all, if none has a split's name.
+    let mut of_split = those(&|file| file.is(split));
+    if of_split.is_empty() {
+        of_split = those(&|file| file.mentions(split));
+    }
+    let named = |file: &&Named<'_>| {
         SPLITS
             .iter()
             .any(|split| file.is(split) || file.mentions(split))
-    });
-    let of_split: Vec<&Named<'a>> = if all.iter().any(|file| file.is(split)) {
-        all.iter().filter(|file| file.is(split)).collect()
-    } else if all.iter().any(|file| file.mentions(split)) {
-        all.iter().filter(|file| file.mentions(split)).collect()
-    } else if split == "train" && unnamed {
-        all.iter().collect()
-    } else {
-        Vec::new()
     };
+    if of_split.is_empty() && split == "train" && those(&named).is_empty() {
+        of_split = those(&|_| true);
+    }
     if of_split.is_empty() {
         return Err(format!(
             "has no files of the split `{split}` such as `data/{split}-00000-of-00001.parquet`; {}",
