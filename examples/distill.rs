@@ -9,7 +9,10 @@ use anyhow::{Context, Result};
 use burn::module::Module;
 use clap::Parser;
 use distily::core::{LanguageModel, LiveTeacher, Seed};
-use distily::data::{DocumentEncoder, Packing, TextSource, TextTokenizer, TokenCache, TokenRows};
+use distily::data::{
+    ChatTemplate, Columns, CorpusConfig, DocumentEncoder, DocumentSource, Packing, SourceConfig,
+    TextTokenizer, TokenCache, TokenRows,
+};
 use distily::hub::Hub;
 use distily::models::{
     Decoder, DecoderConfig, Inheritance, Precision, StoredAs, StudentConfig, freeze,
@@ -96,7 +99,7 @@ impl Student {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Data {
-    source: TextSource,
+    source: CorpusConfig,
     /// Tokens in a row.
     length: usize,
     #[serde(default)]
@@ -133,7 +136,7 @@ fn main() -> Result<()> {
     let arguments = Arguments::parse();
     let file = arguments.config.display().to_string();
     let text = std::fs::read_to_string(&arguments.config).context(file.clone())?;
-    let mut config: Config = toml::from_str(&text).context(file)?;
+    let config: Config = toml::from_str(&text).context(file)?;
     // Whatever can be wrong is looked at before hours are spent.
     config.training.check()?;
     config.student.check()?;
@@ -163,16 +166,17 @@ fn main() -> Result<()> {
     let objective = config.objective;
     let objective = objective.build(&model.shape(), &teacher.shape(), seed, &autodiff)?;
 
-    let source = &mut config.data.source;
-    source.train = arguments.data.join(&source.train);
-    source.held_out = source.held_out.take().map(|file| arguments.data.join(file));
-    let documents = source.read()?;
+    let source = &config.data.source;
+    let corpus = source.open(&Hub::from_env(), &arguments.data)?;
+    let chat = |source: &SourceConfig| matches!(source.columns, Columns::Chat { .. });
+    let chats = source.train.iter().chain(&source.held_out).any(chat);
     let encoder = DocumentEncoder {
         end_of_text: teacher.config().end_of_text.first().copied(),
+        chat_template: chats.then(|| ChatTemplate::load(&folder)).transpose()?,
         ..DocumentEncoder::new(tokenizer)
     };
     let cache = TokenCache::new(&config.data.cache);
-    let rows = |documents: &[String]| -> Result<TokenRows> {
+    let rows = |documents: &dyn DocumentSource| -> Result<TokenRows> {
         let tokens = cache.tokens(documents, &encoder)?;
         Ok(TokenRows::pack(
             tokens,
@@ -180,8 +184,8 @@ fn main() -> Result<()> {
             config.data.length,
         )?)
     };
-    let train_rows = rows(&documents.train)?;
-    let held_out = rows(&documents.held_out)?.limited_to(config.evaluation.tokens);
+    let train_rows = rows(&corpus.train())?;
+    let held_out = rows(&corpus.held_out())?.limited_to(config.evaluation.tokens);
 
     let live = LiveTeacher::new(teacher.clone());
     let batches = train_rows.batches(config.training.batch_size);

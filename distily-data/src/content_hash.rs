@@ -1,6 +1,8 @@
 use crate::DataError;
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::fs::File;
+use std::path::Path;
 use std::str::FromStr;
 
 /// What something is, by its content: a BLAKE3 hash, written as 64 hexadecimal digits.
@@ -37,6 +39,16 @@ impl ContentHash {
     /// The plain BLAKE3 hash of a file's content, as `b3sum` writes it.
     pub fn of_file(content: &[u8]) -> Self {
         Self(blake3::hash(content))
+    }
+
+    /// [`of_file`](Self::of_file) of a file that is not read as a whole.
+    pub(crate) fn of_path(file: &Path) -> Result<Self, DataError> {
+        let mut hasher = blake3::Hasher::new();
+        let opened = File::open(file);
+        opened
+            .and_then(|opened| hasher.update_reader(opened).map(drop))
+            .map_err(DataError::io(file))?;
+        Ok(Self(hasher.finalize()))
     }
 
     /// The 32 bytes.

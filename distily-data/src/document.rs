@@ -1,4 +1,5 @@
 use crate::{ContentHash, DataError, Message};
+use std::borrow::Cow;
 
 /// What a model learns to write, before it is tokens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +24,35 @@ impl Document {
             Self::Text(text) => text.len(),
             Self::PromptCompletion { prompt, completion } => prompt.len() + completion.len(),
             Self::Chat(messages) => messages.iter().map(|message| message.content.len()).sum(),
+        }
+    }
+
+    /// The text, however it is divided.
+    pub(crate) fn whole_text(&self) -> Cow<'_, str> {
+        match self {
+            Self::Text(text) => text.into(),
+            Self::PromptCompletion { prompt, completion } => format!("{prompt}{completion}").into(),
+            Self::Chat(messages) => {
+                let texts = messages.iter().map(|message| message.content.as_str());
+                texts.collect::<String>().into()
+            }
+        }
+    }
+
+    /// Characters of text.
+    pub(crate) fn characters(&self) -> usize {
+        self.whole_text().chars().count()
+    }
+
+    /// Whether there is nothing to learn in it.
+    pub(crate) fn is_blank(&self) -> bool {
+        let blank = |text: &str| text.trim().is_empty();
+        match self {
+            Self::Text(text) => blank(text),
+            Self::PromptCompletion { completion, .. } => blank(completion),
+            Self::Chat(messages) => messages
+                .iter()
+                .all(|message| message.role != "assistant" || blank(&message.content)),
         }
     }
 

@@ -1,3 +1,4 @@
+use distily_hub::HubError;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
@@ -13,21 +14,49 @@ pub enum DataError {
         /// What the system said.
         source: std::io::Error,
     },
-    /// A text file that is not UTF-8.
-    #[error("{file}: not UTF-8 at byte {offset}: convert the file, or name a text file")]
-    NotUtf8 {
-        /// The file.
-        file: PathBuf,
-        /// The first byte that is not.
-        offset: usize,
+    /// A source of documents that is not there, or has not what is asked of it.
+    #[error("`{name}`: {problem}")]
+    Source {
+        /// Its name in the config.
+        name: String,
+        /// What is wrong, and what to do.
+        problem: String,
     },
-    /// No text.
+    /// A name that is neither a file nor a folder nor a data set that can be had.
+    #[error("there is no file or folder `{name}`, and on the hub: {source}")]
+    Hub {
+        /// The name.
+        name: String,
+        /// Why there is no such data set either.
+        source: HubError,
+    },
+    /// A file that can't be read as what its name says it is.
     #[error("{file}: {problem}")]
-    Empty {
+    File {
         /// The file.
         file: PathBuf,
-        /// What is missing.
-        problem: &'static str,
+        /// What is wrong, and what to do.
+        problem: String,
+    },
+    /// A row that is no document.
+    #[error("{file}, row {row}: {problem}")]
+    Row {
+        /// The file.
+        file: PathBuf,
+        /// The row, counted from 1 and without the line that names the columns.
+        row: u64,
+        /// What is wrong, and what to do.
+        problem: String,
+    },
+    /// A column that is not there.
+    #[error("{file}: has no column `{column}`; it has `{}`: name one of them in `columns`", .has.join("`, `"))]
+    Column {
+        /// The file.
+        file: PathBuf,
+        /// The column.
+        column: String,
+        /// Those that are there.
+        has: Vec<String>,
     },
     /// A configuration that means nothing.
     #[error("`{field}`: got {got}, expected {expected}")]

@@ -1,13 +1,16 @@
 //! From text to batches of tokens.
 //!
-//! A [`DocumentSource`] gives documents: a [`TextSource`] reads texts and keeps some of them apart. A
-//! [`DocumentEncoder`] turns them into [`Tokens`], in memory or in a [`TokenCache`]. [`TokenRows`]
-//! packs the tokens into rows of one length, and [`Batches`] of rows are addressed by (seed, epoch,
-//! index).
+//! A [`Corpus`] is data sets of the hub, folders and files, with some documents kept apart to measure
+//! with; each of its sides is a [`DocumentSource`]. A [`DocumentEncoder`] turns them into [`Tokens`],
+//! in memory or in a [`TokenCache`]. [`TokenRows`] packs the tokens into rows of one length, and
+//! [`Batches`] of rows are addressed by (seed, epoch, index).
 //!
 //! ```
 //! use distily_core::Seed;
-//! use distily_data::{DocumentEncoder, Packing, TextSource, TextTokenizer, TokenCache, TokenRows};
+//! use distily_data::{
+//!     CorpusConfig, DocumentEncoder, Packing, SourceConfig, TextTokenizer, TokenCache, TokenRows,
+//! };
+//! use distily_hub::Hub;
 //! use std::path::Path;
 //!
 //! # let folder = tempfile::tempdir()?;
@@ -17,19 +20,22 @@
 //! # std::fs::write("tokenizer.json", r#"{ "model": { "type": "WordLevel", "unk_token": "?",
 //! #     "vocab": { "<end>": 0, "?": 1, "a": 2, "cat": 3, "sat": 4 } },
 //! #     "pre_tokenizer": { "type": "Whitespace" } }"#)?;
-//! let source = TextSource {
+//! let stories = SourceConfig {
 //!     document_separator: Some("\n\n".to_owned()),
-//!     held_out_fraction: 0.2,
-//!     ..TextSource::new("stories.txt")
+//!     ..SourceConfig::new("stories.txt") // or a data set on the hub
 //! };
-//! let documents = source.read()?;
+//! let config = CorpusConfig {
+//!     held_out_fraction: 0.2,
+//!     ..CorpusConfig::new([stories])
+//! };
+//! let corpus = config.open(&Hub::from_env(), Path::new("."))?;
 //! let tokenizer = TextTokenizer::load(Path::new("tokenizer.json"))?;
 //! tokenizer.check_vocabulary(5)?;
 //! let encoder = DocumentEncoder {
 //!     end_of_text: Some(0),
 //!     ..DocumentEncoder::new(tokenizer)
 //! };
-//! let tokens = TokenCache::new("cache").tokens(documents.train.as_slice(), &encoder)?;
+//! let tokens = TokenCache::new("cache").tokens(&corpus.train(), &encoder)?;
 //! let batches = TokenRows::pack(tokens, Packing::Wrapped, 16)?.batches(4);
 //! for batch in batches.prefetched(Seed(1), 0, 2).take(10) {
 //!     assert_eq!(batch?.shape(), [4, 16]);
@@ -41,10 +47,12 @@ mod batches;
 mod cache;
 mod chat_template;
 mod content_hash;
+mod corpus;
 mod document;
 mod encoder;
 mod error;
 mod loss_mask;
+mod mix;
 mod packing;
 mod permutation;
 mod prefetch;
@@ -57,6 +65,7 @@ pub use batches::{Batches, Epoch};
 pub use cache::{CacheEntry, TokenCache};
 pub use chat_template::{ChatTemplate, Message};
 pub use content_hash::ContentHash;
+pub use corpus::{Corpus, CorpusConfig, CorpusSide, DocumentCounts};
 pub use document::{Document, DocumentIterator, DocumentSource};
 pub use encoder::DocumentEncoder;
 pub use error::DataError;
@@ -64,6 +73,6 @@ pub use packing::{Packed, Packing, Piece};
 pub use permutation::Permutation;
 pub use prefetch::Prefetch;
 pub use rows::TokenRows;
-pub use source::{Documents, TextSource};
+pub use source::{Columns, SourceConfig, Split};
 pub use tokenizer::TextTokenizer;
 pub use tokens::Tokens;

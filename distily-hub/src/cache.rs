@@ -86,13 +86,26 @@ impl RepoCache {
         }
     }
 
+    /// The files that a revision has, as far as the cache knows; `None` if it knows no such revision.
+    pub(crate) fn known(&self, revision: &str) -> Result<Option<BTreeSet<String>>, HubError> {
+        let Some(commit) = self.commit(revision) else {
+            return Ok(None);
+        };
+        let mut files = self.files(&commit)?;
+        files.extend(self.listed(&commit));
+        for note in Note::of(&self.locks, &commit)? {
+            files.extend(note.files.into_keys());
+        }
+        Ok(Some(files))
+    }
+
     /// A snapshot that has all files which the patterns ask for, as far as that can be known
     /// without the hub: what is named without a wildcard is there, weights are, shards are, what
     /// the Python tools listed is, and what a download was begun for is and is what it should be.
     pub(crate) fn whole(&self, revision: &str, wanted: &Patterns) -> Result<Cached, HubError> {
         let lacks = |what: String| Ok(Cached::Lacks(what));
         let Some(commit) = self.commit(revision) else {
-            return lacks(format!("there is no revision `{revision}`"));
+            return lacks(no_revision(revision));
         };
         let snapshot = self.snapshot(&commit);
         if !snapshot.is_dir() {
@@ -163,6 +176,11 @@ impl RepoCache {
         }
         Ok(file)
     }
+}
+
+/// That the cache has no snapshot of a revision.
+pub(crate) fn no_revision(revision: &str) -> String {
+    format!("there is no revision `{revision}`")
 }
 
 pub(crate) fn is_commit(revision: &str) -> bool {

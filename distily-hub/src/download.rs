@@ -64,6 +64,33 @@ pub(crate) fn download(
     }
 }
 
+/// The names of all files of a repository.
+pub(crate) fn list(hub: &Hub, kind: RepoKind, repo: &RepoId) -> Result<Vec<String>, Failure> {
+    check_address(&hub.endpoint)?;
+    let explain = |error| failure(error, hub, kind, repo);
+    let client = client(hub).map_err(explain)?;
+    let (owner, name) = split_id(repo.id());
+    let revision = repo.revision();
+    let tree = match kind {
+        RepoKind::Model => {
+            let remote = client.model(owner, name);
+            remote.list_tree().revision(revision).recursive(true).send()
+        }
+        RepoKind::Dataset => {
+            let remote = client.dataset(owner, name);
+            remote.list_tree().revision(revision).recursive(true).send()
+        }
+    };
+    let names = tree
+        .map_err(explain)?
+        .into_iter()
+        .filter_map(|entry| match entry {
+            RepoTreeEntry::File { path, .. } => Some(path),
+            RepoTreeEntry::Directory { .. } => None,
+        });
+    Ok(names.collect())
+}
+
 fn check_address(endpoint: &str) -> Result<(), HubError> {
     let problem = match reqwest::Url::parse(endpoint) {
         Ok(url) if ["http", "https"].contains(&url.scheme()) => return Ok(()),

@@ -1,5 +1,5 @@
-use crate::cache::{Cached, RepoCache};
-use crate::download::{Failure, download};
+use crate::cache::{Cached, RepoCache, no_revision};
+use crate::download::{Failure, download, list};
 use crate::environment::{self, Token};
 use crate::error::Uncached;
 use crate::patterns::Patterns;
@@ -108,6 +108,32 @@ impl Hub {
         })
     }
 
+    /// The names of all files of a repository, with `/` between folders. Without a network they are
+    /// those that the cache knows of.
+    ///
+    /// # Errors
+    ///
+    /// [`HubError`], saying what was looked up and what to do.
+    pub fn files(&self, kind: RepoKind, repo: &RepoId) -> Result<Vec<String>, HubError> {
+        let problem = if self.offline {
+            None
+        } else {
+            match list(self, kind, repo) {
+                Ok(files) => return Ok(files),
+                Err(Failure::Error(error)) => return Err(error),
+                Err(Failure::NoAnswer(problem)) => Some(problem),
+            }
+        };
+        let cache = RepoCache::new(&self.cache, kind, repo);
+        match cache.known(repo.revision())? {
+            Some(files) => Ok(files.into_iter().collect()),
+            None => {
+                let lacks = no_revision(repo.revision());
+                Err(self.uncached(kind, repo, cache, lacks, problem))
+            }
+        }
+    }
+
     /// The folder with those files of a repository that match one of the patterns, downloaded if
     /// need be. `files` are names and globs, where `*` matches `/` as well: a name must be in the
     /// repository, and so must something for a `*.safetensors`; other globs may match nothing, but
@@ -150,19 +176,31 @@ impl Hub {
             }
             Cached::Lacks(lacks) => lacks,
         };
+        Err(self.uncached(kind, repo, cache, lacks, problem))
+    }
+
+    /// That the cache lacks something, and why the hub wasn't asked for it.
+    fn uncached(
+        &self,
+        kind: RepoKind,
+        repo: &RepoId,
+        cache: RepoCache,
+        lacks: String,
+        problem: Option<String>,
+    ) -> HubError {
         let uncached = Box::new(Uncached {
             repo: repo.to_string(),
             cache: cache.folder,
             lacks,
             command: repo.command(kind),
         });
-        Err(match problem {
+        match problem {
             None => HubError::Offline { uncached },
             Some(problem) => HubError::NoNetwork {
                 endpoint: self.endpoint.clone(),
                 problem,
                 uncached,
             },
-        })
+        }
     }
 }

@@ -87,6 +87,35 @@ fn a_snapshot_is_downloaded_once_and_laid_out_as_the_python_tools_do() {
 }
 
 #[test]
+fn the_files_of_a_repository_are_listed() {
+    let (server, cache) = (
+        Server::new("models/me/tiny", &FILES),
+        tempfile::tempdir().unwrap(),
+    );
+    let hub = server.hub(cache.path());
+    let listed = |hub: &Hub, repo: &str| {
+        let mut files = hub.files(RepoKind::Model, &repo.parse()?)?;
+        files.sort();
+        Ok::<_, HubError>(files)
+    };
+    let mut all = FILES.map(|(name, _)| name);
+    all.sort();
+    assert_eq!(listed(&hub, "me/tiny").unwrap(), all);
+    assert_eq!(listed(&hub, "me/tiny@refs/pr/1").unwrap(), all);
+    let offline = hub.clone().offline(true);
+    let error = listed(&offline, "me/tiny").unwrap_err();
+    assert!(matches!(error, HubError::Offline { .. }), "{error}");
+    let error = listed(&hub, "me/huge").unwrap_err();
+    assert!(matches!(error, HubError::NotFound { .. }), "{error}");
+    // The cache knows what it has.
+    model(&hub, &["config.json", "folder/*"]).unwrap();
+    let files = ["config.json", "folder/notes.txt"];
+    assert_eq!(listed(&offline, "me/tiny").unwrap(), files);
+    server.state().refusal = Some((503, "", "upgrading"));
+    assert_eq!(listed(&hub, "me/tiny").unwrap(), files);
+}
+
+#[test]
 fn offline_the_cache_serves_what_it_has() {
     let (server, cache) = (
         Server::new("models/me/tiny", &FILES),
