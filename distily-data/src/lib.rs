@@ -3,7 +3,8 @@
 //! A [`DocumentSource`] gives documents: a [`TextSource`] reads texts and keeps some of them apart. A
 //! [`DocumentEncoder`] turns them into [`Tokens`], in memory or in a [`TokenCache`]. [`TokenRows`]
 //! packs the tokens into rows of one length, and [`Batches`] of rows are addressed by (seed, epoch,
-//! index).
+//! index). A [`Recorder`] writes down what a teacher says of rows, and a [`Recording`] teaches in its
+//! place.
 //!
 //! ```
 //! use distily_core::Seed;
@@ -48,7 +49,9 @@ mod loss_mask;
 mod packing;
 mod permutation;
 mod prefetch;
+mod recording;
 mod rows;
+mod sealed;
 mod source;
 mod tokenizer;
 mod tokens;
@@ -63,6 +66,9 @@ pub use error::DataError;
 pub use packing::{Packed, Packing, Piece};
 pub use permutation::Permutation;
 pub use prefetch::Prefetch;
+pub use recording::{
+    Codec, LikelyIds, Provenance, Recorder, Recording, RecordingConfig, RecordingError,
+};
 pub use rows::TokenRows;
 pub use source::{Documents, TextSource};
 pub use tokenizer::TextTokenizer;
