@@ -75,22 +75,28 @@ impl OpenShard {
             words(&self.entries),
         ]
         .concat();
-        let mut hasher = blake3::Hasher::new();
-        write_whole(&file, |path| -> std::io::Result<()> {
-            let mut file = File::options().write(true).open(path)?;
-            for part in std::iter::once(&index).chain(&self.data) {
+        let parts = || std::iter::once(&index).chain(&self.data);
+        let write = || {
+            write_whole(&file, |path| -> std::io::Result<()> {
+                let mut file = File::options().write(true).open(path)?;
+                parts().try_for_each(|part| file.write_all(part))
+            })
+        };
+        let hash = || {
+            let mut hasher = blake3::Hasher::new();
+            parts().for_each(|part| {
                 hasher.update(part);
-                file.write_all(part)?;
-            }
-            Ok(())
-        })
-        .map_err(RecordingError::io(&file))?;
+            });
+            hasher.finalize()
+        };
+        let (written, hash) = rayon::join(write, hash);
+        written.map_err(RecordingError::io(&file))?;
         Ok(ShardRecord {
             rows: self.counts.rows,
             tokens: self.counts.tokens,
             entries: self.counts.entries,
             index_blake3: ContentHash::of_file(&index),
-            blake3: hasher.finalize().into(),
+            blake3: hash.into(),
         })
     }
 }
