@@ -275,7 +275,8 @@ fn another_recording_than_expected_is_refused() {
     let recorded = config(&rows, 9, TOP_K, 0.1 + 0.2);
     record(folder.path(), &rows, &recorded);
     let other = ContentHash::of("test", ["other"]);
-    let changes: [(&str, fn(&mut RecordingConfig, ContentHash)); 6] = [
+    type Change = fn(&mut RecordingConfig, ContentHash);
+    let changes: [(&str, Change); 6] = [
         ("teacher", |config, other| config.provenance.teacher = other),
         ("tokenizer", |config, other| {
             config.provenance.tokenizer = other
@@ -456,7 +457,8 @@ fn likely_ids_that_are_wrong_are_not_recorded() {
     };
     let mut recorder = Recorder::open(folder.path(), config).unwrap();
     let (batch, good) = given(1, 3);
-    let wrong: [(&str, fn(&mut LikelyIds)); 7] = [
+    type Change = fn(&mut LikelyIds);
+    let wrong: [(&str, Change); 7] = [
         ("not in the vocabulary", |known| known.ids[70] = 5000),
         ("twice", |known| known.ids[70] = known.ids[64]),
         ("above 0", |known| known.log_probabilities[9] = 0.1),

@@ -93,11 +93,12 @@ impl RecordingConfig {
         }
         let rise = self.hidden_layers.windows(2).all(|two| two[0] < two[1]);
         let there = |&layer: &usize| layer < self.shape.layers;
-        if !rise || !self.hidden_layers.iter().all(there) {
+        let wide = self.hidden_layers.is_empty() || self.shape.width > 0;
+        if !wide || !rise || !self.hidden_layers.iter().all(there) {
             return Err(RecordingError::Config {
                 field: "hidden_layers",
                 got: format!("{:?}", self.hidden_layers),
-                expected: "layers of the teacher, counted from 0, that rise",
+                expected: "layers of a teacher that has a width, counted from 0, that rise",
             });
         }
         Ok(())
