@@ -42,6 +42,9 @@ pub enum ForwardError {
     /// The model can't serve a tap.
     #[error("this model does not reveal {0}")]
     NotRevealed(&'static str),
+    /// A teacher that is no model in memory does not know what was asked.
+    #[error("{0}")]
+    Unanswered(String),
     /// The model keeps no keys and values.
     #[error("this model has no cached forward pass")]
     NotCached,

@@ -2,6 +2,7 @@ use crate::DataError;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::fs::File;
+use std::io;
 use std::path::Path;
 use std::str::FromStr;
 
@@ -41,19 +42,36 @@ impl ContentHash {
         Self(blake3::hash(content))
     }
 
-    /// [`of_file`](Self::of_file) of a file that is not read as a whole.
-    pub(crate) fn of_path(file: &Path) -> Result<Self, DataError> {
+    /// What some files are together, in their order: the weights of a model, say.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::Io`].
+    pub fn of_files(files: &[impl AsRef<Path>]) -> Result<Self, DataError> {
+        let hash = |file: &Path| Self::of_content(file).map_err(DataError::io(file));
+        let hashes = files
+            .iter()
+            .map(|file| Ok(*hash(file.as_ref())?.as_bytes()));
+        let hashes: Vec<[u8; 32]> = hashes.collect::<Result<_, DataError>>()?;
+        Ok(Self::of("files", hashes))
+    }
+
+    /// The plain BLAKE3 hash of a file that is not in memory.
+    pub(crate) fn of_content(file: &Path) -> io::Result<Self> {
         let mut hasher = blake3::Hasher::new();
-        let opened = File::open(file);
-        opened
-            .and_then(|opened| hasher.update_reader(opened).map(drop))
-            .map_err(DataError::io(file))?;
-        Ok(Self(hasher.finalize()))
+        hasher.update_reader(File::open(file)?)?;
+        Ok(hasher.finalize().into())
     }
 
     /// The 32 bytes.
     pub fn as_bytes(&self) -> &[u8; 32] {
         self.0.as_bytes()
+    }
+}
+
+impl From<blake3::Hash> for ContentHash {
+    fn from(hash: blake3::Hash) -> Self {
+        Self(hash)
     }
 }
 

@@ -3,7 +3,8 @@
 //! A [`Corpus`] is data sets of the hub, folders and files, with some documents kept apart to measure
 //! with; each of its sides is a [`DocumentSource`]. A [`DocumentEncoder`] turns them into [`Tokens`],
 //! in memory or in a [`TokenCache`]. [`TokenRows`] packs the tokens into rows of one length, and
-//! [`Batches`] of rows are addressed by (seed, epoch, index).
+//! [`Batches`] of rows are addressed by (seed, epoch, index). A [`Recorder`] writes down what a teacher
+//! says of rows, and a [`Recording`] teaches in its place.
 //!
 //! ```
 //! use distily_core::Seed;
@@ -56,7 +57,9 @@ mod mix;
 mod packing;
 mod permutation;
 mod prefetch;
+mod recording;
 mod rows;
+mod sealed;
 mod source;
 mod tokenizer;
 mod tokens;
@@ -72,6 +75,9 @@ pub use error::DataError;
 pub use packing::{Packed, Packing, Piece};
 pub use permutation::Permutation;
 pub use prefetch::Prefetch;
+pub use recording::{
+    Codec, LikelyIds, Provenance, Recorder, Recording, RecordingConfig, RecordingError,
+};
 pub use rows::TokenRows;
 pub use source::{Columns, SourceConfig, Split};
 pub use tokenizer::TextTokenizer;

@@ -22,6 +22,7 @@
 mod add_product;
 mod attach_gradient;
 mod attention;
+mod choose_ids;
 mod cross_entropy;
 mod divergence;
 mod format;
@@ -44,6 +45,7 @@ mod native;
 pub use add_product::add_product;
 pub use attach_gradient::attach_gradient;
 pub use attention::{attention_weights, causal_attention, weighted_values};
+pub use choose_ids::{drawn_ids, likeliest_ids, probabilities_of};
 pub use cross_entropy::cross_entropy;
 pub use divergence::{Divergence, divergence};
 pub use format::{in_format_of, widened};

@@ -1,5 +1,6 @@
 use burn::tensor::{FloatDType, Int, Tensor, TensorData};
 use distily_core::{TeacherTokens, ValueAndGradient};
+use distily_kernels::{drawn_ids, likeliest_ids, probabilities_of};
 use rand::{Rng, RngExt};
 use rayon::prelude::*;
 
@@ -51,18 +52,7 @@ impl Sparse {
     /// See [`top_k`].
     pub(crate) fn top_k(logits: Tensor<2>, k: usize, temperature: f64) -> Self {
         Self::of_rows(logits, temperature, |_, probabilities| {
-            // Of numbers that are not negative, the bits sort as they do; the id is below them.
-            let mut ranked: Vec<u128> = (0..)
-                .zip(probabilities)
-                .map(|(id, p)| u128::from(p.to_bits()) << 64 | id)
-                .collect();
-            let k = k.clamp(1, ranked.len());
-            ranked.select_nth_unstable_by(k - 1, |a, b| b.cmp(a));
-            let known: Vec<(usize, f64)> = ranked[..k]
-                .iter()
-                .map(|&ranked| ranked as u64 as usize)
-                .map(|id| (id, probabilities[id]))
-                .collect();
+            let known = likeliest_ids(probabilities, k);
             let tail = 1.0 - known.iter().map(|(_, p)| p).sum::<f64>();
             (known, tail.max(0.0))
         })
@@ -79,22 +69,10 @@ impl Sparse {
         // Drawn before the rows go to the cores, in the order of the tokens.
         let points: Vec<f64> = (0..tokens * draws).map(|_| generator.random()).collect();
         Self::of_rows(logits, temperature, |token, probabilities| {
-            // Sorted uniform numbers meet the ids in one pass.
-            let mut points = points[token * draws..(token + 1) * draws].to_vec();
-            points.sort_unstable_by(f64::total_cmp);
-            let mut known: Vec<(usize, f64)> = Vec::new();
-            let (mut id, mut reached) = (0, probabilities[0]);
-            for point in points {
-                while point >= reached && id + 1 < probabilities.len() {
-                    id += 1;
-                    reached += probabilities[id];
-                }
-                match known.last_mut() {
-                    Some((last, share)) if *last == id => *share += 1.0 / draws as f64,
-                    _ => known.push((id, 1.0 / draws as f64)),
-                }
-            }
-            (known, 0.0)
+            let points = points[token * draws..(token + 1) * draws].to_vec();
+            let share = |(id, count)| (id, count as f64 / draws as f64);
+            let known = drawn_ids(probabilities, points);
+            (known.into_iter().map(share).collect(), 0.0)
         })
     }
 
@@ -113,7 +91,7 @@ impl Sparse {
             .par_chunks_exact(vocabulary)
             .enumerate()
             .map_init(Vec::new, |probabilities, (token, logits)| {
-                softmax(logits, temperature, probabilities);
+                probabilities_of(logits, temperature, probabilities);
                 choose(token, probabilities)
             })
             .collect();
@@ -148,16 +126,6 @@ impl Sparse {
         } = self;
         distily_kernels::sparse_kl(student, ids, probabilities, tail, weights, temperature)
     }
-}
-
-/// The probabilities of logits at a temperature.
-fn softmax(logits: &[f32], temperature: f64, probabilities: &mut Vec<f64>) {
-    let highest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let weight = |&logit: &f32| (f64::from(logit - highest) / temperature).exp();
-    probabilities.clear();
-    probabilities.extend(logits.iter().map(weight));
-    let total: f64 = probabilities.iter().sum();
-    probabilities.iter_mut().for_each(|p| *p /= total);
 }
 
 #[cfg(test)]

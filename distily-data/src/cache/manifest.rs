@@ -1,4 +1,5 @@
 use super::checked_file::{FileRecord, damaged};
+use crate::sealed::{seal, unseal};
 use crate::{ContentHash, DataError};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
@@ -24,51 +25,23 @@ pub(super) struct Manifest {
 }
 
 /// Another number for another layout of the files.
-pub(super) const FORMAT: u32 = 1;
-
-/// The manifest as it is written: with its own hash, and in one way only, so that no bit of the
-/// file can be another.
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Sealed {
-    manifest: Manifest,
-    hash: ContentHash,
-}
-
-impl Sealed {
-    fn new(manifest: Manifest) -> Result<Self, serde_json::Error> {
-        let hash = ContentHash::of_file(&serde_json::to_vec(&manifest)?);
-        Ok(Self { manifest, hash })
-    }
-
-    fn text(&self) -> Result<Vec<u8>, serde_json::Error> {
-        let mut text = serde_json::to_vec_pretty(self)?;
-        text.push(b'\n');
-        Ok(text)
-    }
-}
+pub(super) const FORMAT: u32 = 2;
 
 impl Manifest {
     pub(super) fn write(self, file: &Path) -> io::Result<()> {
-        let text = Sealed::new(self)?.text()?;
+        let text = seal(&self)?;
         let mut file = File::create_new(file)?;
-        file.write_all(&text)?;
+        file.write_all(text.as_bytes())?;
         file.sync_all()
     }
 
     /// Reads the manifest of an entry.
     pub(super) fn read(file: &Path, key: ContentHash) -> Result<Self, DataError> {
         let text = fs::read(file).map_err(DataError::io(file))?;
-        let json = |problem: serde_json::Error| damaged(file, problem.to_string());
-        let sealed: Sealed = serde_json::from_slice(&text).map_err(json)?;
-        let manifest = sealed.manifest;
+        let manifest: Self = unseal(&text).map_err(|problem| damaged(file, problem))?;
         if manifest.format != FORMAT {
             let problem = format!("its format is {}, expected {FORMAT}", manifest.format);
             return Err(damaged(file, problem));
-        }
-        let expected = Sealed::new(manifest.clone()).map_err(json)?;
-        if expected.hash != sealed.hash || expected.text().map_err(json)? != text {
-            return Err(damaged(file, "has another hash than was written"));
         }
         if manifest.key != key {
             let problem = format!("is of the entry {}, not of this one", manifest.key);

@@ -8,6 +8,7 @@ use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
+pub(crate) use checked_file::read_exact_at;
 pub(crate) use entry::StoredIds;
 
 /// A folder of documents that are tokens already. An entry is named by what its tokens are

@@ -36,7 +36,9 @@ impl Source {
     /// Finds the files, and hashes them.
     pub(crate) fn open(config: &SourceConfig, hub: &Hub, base: &Path) -> Result<Self, DataError> {
         let files = config.files(hub, base)?;
-        let hashes = files.iter().map(|file| ContentHash::of_path(file.path()));
+        let hashes = files
+            .iter()
+            .map(|file| ContentHash::of_content(file.path()).map_err(DataError::io(file.path())));
         Ok(Self {
             config: config.clone(),
             hashes: hashes.collect::<Result<_, _>>()?,

@@ -1,0 +1,262 @@
+use super::layout::{narrow_counts, narrow_ids};
+use super::{Codec, RecordingConfig};
+use distily_kernels::{drawn_ids, likeliest_ids, probabilities_of};
+use half::f16;
+use half::slice::HalfFloatSliceExt;
+use rand::{Rng, RngExt};
+use rayon::prelude::*;
+
+/// The likeliest ids of some tokens, as a server or a file gives them.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct LikelyIds {
+    /// How many ids each token has.
+    pub lengths: Vec<usize>,
+    /// The ids, token after token; those of a token differ.
+    pub ids: Vec<u32>,
+    /// The natural logarithms of their probabilities at the recording's temperature.
+    pub log_probabilities: Vec<f32>,
+    /// The mass of all other ids, for each token.
+    pub tails: Vec<f32>,
+}
+
+/// Some tokens as a shard keeps them.
+#[derive(Debug)]
+pub(super) struct Encoded {
+    pub(super) tokens: u64,
+    pub(super) entries: u64,
+    /// The bytes of each data tensor.
+    pub(super) data: Vec<Vec<u8>>,
+}
+
+/// A token's chosen ids.
+enum Chosen {
+    All(Vec<f16>),
+    TopK(Vec<(usize, f64)>),
+    Sampled(Vec<(usize, usize)>),
+}
+
+impl RecordingConfig {
+    /// Encodes the logits of some tokens, `[tokens, vocabulary]`, and their hidden states in each of
+    /// the layers that are kept, `[tokens, width]`.
+    pub(super) fn encode(
+        &self,
+        logits: &[f32],
+        hidden: &[Vec<f32>],
+        generator: &mut impl Rng,
+    ) -> Result<Encoded, String> {
+        let vocabulary = self.shape.vocabulary;
+        let tokens = logits.len() / vocabulary;
+        let draws = match self.codec {
+            Codec::Sampled { draws, .. } => draws,
+            _ => 0,
+        };
+        // Drawn before the tokens go to the cores, in their order.
+        let points: Vec<f64> = (0..tokens * draws).map(|_| generator.random()).collect();
+        let chosen: Vec<Chosen> = logits
+            .par_chunks_exact(vocabulary)
+            .enumerate()
+            .map_init(Vec::new, |probabilities, (token, logits)| {
+                let points = &points[token * draws..(token + 1) * draws];
+                self.choose(logits, points, probabilities)
+            })
+            .collect::<Option<_>>()
+            .ok_or("the teacher's logits are not numbers")?;
+        let mut encoded = self.encode_chosen(&chosen);
+        let hidden = hidden.iter().map(|states| {
+            let states = to_f16(states);
+            let fits = states.iter().all(|x| x.is_finite());
+            fits.then(|| f16_bytes(&states))
+        });
+        let hidden = hidden
+            .collect::<Option<Vec<_>>>()
+            .ok_or("a hidden state is beyond what f16 holds, 65504: leave its layer out")?;
+        let counts = match self.codec {
+            Codec::Sampled { .. } => encoded.data.pop(),
+            _ => None,
+        };
+        encoded.data.extend(hidden.into_iter().chain(counts));
+        Ok(encoded)
+    }
+
+    /// What is kept of a token; `None` if its logits make no distribution.
+    fn choose(&self, logits: &[f32], points: &[f64], p: &mut Vec<f64>) -> Option<Chosen> {
+        if let Codec::Full = self.codec {
+            let highest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            let sum: f64 = logits.iter().map(|&x| f64::from(x - highest).exp()).sum();
+            let total = f64::from(highest) + sum.ln();
+            let of = |&logit: &f32| f16::from_f64(f64::from(logit) - total);
+            return total
+                .is_finite()
+                .then(|| Chosen::All(logits.iter().map(of).collect()));
+        }
+        probabilities_of(logits, self.provenance.temperature, p);
+        if p[0].is_nan() {
+            return None;
+        }
+        Some(match self.codec {
+            Codec::Sampled { .. } => Chosen::Sampled(drawn_ids(p, points.to_vec())),
+            Codec::TopK { k, p: mass } => {
+                let mut likely = likeliest_ids(p, k);
+                likely.sort_unstable_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+                if mass < 1.0 {
+                    let mut held = 0.0;
+                    let before = likely.iter().take_while(|(_, p)| {
+                        let enough = held >= mass;
+                        held += p;
+                        !enough
+                    });
+                    let kept = before.count();
+                    likely.truncate(kept);
+                }
+                Chosen::TopK(likely)
+            }
+            Codec::Full => unreachable!("it returned above"),
+        })
+    }
+
+    fn encode_chosen(&self, chosen: &[Chosen]) -> Encoded {
+        let (mut known, mut counts, mut all) = (LikelyIds::default(), Vec::new(), Vec::new());
+        for chosen in chosen {
+            match chosen {
+                Chosen::All(logs) => all.extend_from_slice(logs),
+                Chosen::TopK(likely) => {
+                    let mass: f64 = likely.iter().map(|(_, p)| p).sum();
+                    known.lengths.push(likely.len());
+                    known.ids.extend(likely.iter().map(|&(id, _)| id as u32));
+                    let logs = likely.iter().map(|(_, p)| p.ln() as f32);
+                    known.log_probabilities.extend(logs);
+                    known.tails.push((1.0 - mass).max(0.0) as f32);
+                }
+                Chosen::Sampled(drawn) => {
+                    known.lengths.push(drawn.len());
+                    known.ids.extend(drawn.iter().map(|&(id, _)| id as u32));
+                    counts.extend(drawn.iter().map(|&(_, count)| count as u16));
+                }
+            }
+        }
+        let data = match self.codec {
+            Codec::Full => vec![f16_bytes(&all)],
+            Codec::TopK { .. } => self.top_k_data(
+                &known.ids,
+                &known.log_probabilities,
+                &known.tails,
+                &known.lengths,
+            ),
+            Codec::Sampled { draws, .. } => vec![
+                self.id_bytes(&known.ids),
+                length_bytes(&known.lengths),
+                match narrow_counts(draws) {
+                    true => counts.iter().map(|&count| count as u8).collect(),
+                    false => le_bytes(counts.iter().map(|count| count.to_le_bytes())),
+                },
+            ],
+        };
+        Encoded {
+            tokens: chosen.len() as u64,
+            entries: known.ids.len() as u64,
+            data,
+        }
+    }
+
+    /// Encodes likely ids that are given: those of the tokens from `tokens.start` on, whose ids begin at
+    /// `entries.start`.
+    pub(super) fn encode_known(
+        &self,
+        known: &LikelyIds,
+        tokens: std::ops::Range<usize>,
+        entries: std::ops::Range<usize>,
+    ) -> Result<Encoded, String> {
+        let (ids, logs) = (
+            &known.ids[entries.clone()],
+            &known.log_probabilities[entries],
+        );
+        let (lengths, tails) = (&known.lengths[tokens.clone()], &known.tails[tokens]);
+        self.check_known(lengths, ids)?;
+        // A server's rounding may say a little more than 1.
+        if !logs.iter().all(|&log| log <= 1e-3) {
+            return Err("a log-probability is above 0, or no number".to_owned());
+        }
+        if !tails.iter().all(|tail| (0.0..=1.0).contains(tail)) {
+            return Err("the mass of the other ids is not between 0 and 1".to_owned());
+        }
+        Ok(Encoded {
+            tokens: lengths.len() as u64,
+            entries: ids.len() as u64,
+            data: self.top_k_data(ids, logs, tails, lengths),
+        })
+    }
+
+    /// Whether the ids are in the vocabulary, none twice, and not too many.
+    fn check_known(&self, lengths: &[usize], ids: &[u32]) -> Result<(), String> {
+        let Codec::TopK { k, .. } = self.codec else {
+            return Err("likely ids are given, but the codec is not `top_k`".to_owned());
+        };
+        let vocabulary = self.shape.vocabulary;
+        // The last token that had an id, counted from 1.
+        let mut seen = vec![0u32; vocabulary];
+        let mut rest = ids;
+        for (token, &length) in (1..).zip(lengths) {
+            if length == 0 || length > k {
+                return Err(format!("a token has {length} ids, expected 1 to {k}"));
+            }
+            let (of_token, others) = rest.split_at(length);
+            rest = others;
+            for &id in of_token {
+                match seen.get_mut(id as usize) {
+                    None => {
+                        return Err(format!("id {id} is not in the vocabulary of {vocabulary}"));
+                    }
+                    Some(last) if *last == token => {
+                        return Err(format!("a token has id {id} twice"));
+                    }
+                    Some(last) => *last = token,
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn top_k_data(
+        &self,
+        ids: &[u32],
+        logs: &[f32],
+        tails: &[f32],
+        lengths: &[usize],
+    ) -> Vec<Vec<u8>> {
+        vec![
+            self.id_bytes(ids),
+            f16_bytes(&to_f16(logs)),
+            f16_bytes(&to_f16(tails)),
+            length_bytes(lengths),
+        ]
+    }
+
+    fn id_bytes(&self, ids: &[u32]) -> Vec<u8> {
+        match narrow_ids(self.shape.vocabulary) {
+            true => le_bytes(ids.iter().map(|&id| (id as u16).to_le_bytes())),
+            false => le_bytes(ids.iter().map(|id| id.to_le_bytes())),
+        }
+    }
+}
+
+fn length_bytes(lengths: &[usize]) -> Vec<u8> {
+    le_bytes(lengths.iter().map(|&length| (length as u16).to_le_bytes()))
+}
+
+fn to_f16(values: &[f32]) -> Vec<f16> {
+    let mut halves = vec![f16::ZERO; values.len()];
+    halves.convert_from_f32_slice(values);
+    halves
+}
+
+fn f16_bytes(values: &[f16]) -> Vec<u8> {
+    le_bytes(values.iter().map(|value| value.to_le_bytes()))
+}
+
+pub(super) fn le_bytes<const N: usize>(values: impl ExactSizeIterator<Item = [u8; N]>) -> Vec<u8> {
+    let mut bytes = vec![0; values.len() * N];
+    for (to, from) in bytes.as_chunks_mut().0.iter_mut().zip(values) {
+        *to = from;
+    }
+    bytes
+}

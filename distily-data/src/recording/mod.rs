@@ -1,0 +1,304 @@
+mod codec;
+mod decode;
+mod encoder;
+mod error;
+mod layout;
+mod manifest;
+mod provenance;
+mod recorder;
+mod row_key;
+mod shard;
+
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use decode::SparseRows;
+use distily_core::{
+    Answer, Distribution, Feature, Features, ForwardError, LayerFeatures, ModelShape, Taps,
+    Teacher, TokenBatch,
+};
+use encoder::Encoded;
+use manifest::Manifest;
+use rayon::prelude::*;
+use row_key::{Row, rows_of};
+use shard::Shard;
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+pub use codec::Codec;
+pub use encoder::LikelyIds;
+pub use error::RecordingError;
+pub use provenance::{Provenance, RecordingConfig};
+pub use recorder::Recorder;
+
+/// A teacher that was recorded by a [`Recorder`]: it answers every batch that is made of recorded
+/// rows, in whatever order and however padded, and refuses any other. The files are as
+/// `RECORDING.md` says.
+///
+/// A row is known by the hash of its tokens' ids, positions and segments. Opening reads where rows
+/// are; a shard is compared with its hash when one of its rows is first wanted.
+#[derive(Debug, Clone)]
+pub struct Recording {
+    stored: Arc<Stored>,
+    device: Device,
+}
+
+#[derive(Debug)]
+struct Stored {
+    folder: PathBuf,
+    config: RecordingConfig,
+    shards: Vec<Shard>,
+    /// The shard of each row, and which of its rows it is.
+    rows: HashMap<[u8; 32], (usize, usize)>,
+}
+
+impl Recording {
+    /// Opens a recording of what is expected, to answer on a device.
+    ///
+    /// # Errors
+    ///
+    /// [`RecordingError::Mismatch`] where it is of something else; [`RecordingError::Damaged`],
+    /// [`RecordingError::Io`].
+    pub fn open(
+        folder: impl Into<PathBuf>,
+        expected: &Provenance,
+        device: &Device,
+    ) -> Result<Self, RecordingError> {
+        let folder = folder.into();
+        let missing = || RecordingError::Io {
+            file: folder.join("manifest.json"),
+            source: std::io::ErrorKind::NotFound.into(),
+        };
+        let manifest = Manifest::read(&folder)?.ok_or_else(missing)?;
+        let config = manifest.recording;
+        config.provenance.check(expected, &folder)?;
+        let (mut shards, mut rows) = (Vec::new(), HashMap::new());
+        for (number, record) in manifest.shards.iter().enumerate() {
+            let (shard, keys) = Shard::open(&folder, number, &config, record)?;
+            let places = (0..).map(|row| (number, row));
+            rows.extend(keys.into_iter().zip(places));
+            shards.push(shard);
+        }
+        Ok(Self {
+            stored: Arc::new(Stored {
+                folder,
+                config,
+                shards,
+                rows,
+            }),
+            device: device.clone().without_autodiff(),
+        })
+    }
+
+    /// What is recorded, and how.
+    pub fn config(&self) -> &RecordingConfig {
+        &self.stored.config
+    }
+
+    /// How many different rows are recorded.
+    pub fn rows(&self) -> usize {
+        self.stored.rows.len()
+    }
+
+    /// Compares all bytes with their hashes.
+    ///
+    /// # Errors
+    ///
+    /// [`RecordingError::Damaged`] with the file and the place, [`RecordingError::Io`].
+    pub fn verify(&self) -> Result<(), RecordingError> {
+        self.stored.shards.par_iter().try_for_each(Shard::check)
+    }
+}
+
+impl Teacher for Recording {
+    fn shape(&self) -> ModelShape {
+        self.stored.config.shape.clone()
+    }
+
+    /// [`Distribution::Logits`] of the full codec (log-probabilities), else
+    /// [`Distribution::Sparse`], also where logits are tapped.
+    fn answer(&self, batch: &TokenBatch, taps: &Taps) -> Result<Answer, ForwardError> {
+        self.stored.config.shape.check(batch, taps)?;
+        self.stored.check_taps(taps)?;
+        let unanswered = |problem: RecordingError| ForwardError::Unanswered(problem.to_string());
+        let read = self.stored.read(rows_of(batch))?;
+        let read = Read {
+            stored: &self.stored,
+            rows: read,
+            shape: batch.shape(),
+            device: &self.device,
+        };
+        Ok(Answer {
+            distribution: read.distribution().map_err(unanswered)?,
+            features: read.features(taps).map_err(unanswered)?,
+        })
+    }
+
+    fn on(&self, device: &Device) -> Arc<dyn Teacher> {
+        Arc::new(Self {
+            stored: self.stored.clone(),
+            device: device.clone().without_autodiff(),
+        })
+    }
+}
+
+impl Stored {
+    /// Whether all that is tapped was recorded.
+    fn check_taps(&self, taps: &Taps) -> Result<(), ForwardError> {
+        let kept = &self.config.hidden_layers;
+        let layers = taps.last_layer().map_or(0, |last| last + 1);
+        let of_heads = [
+            Feature::Query,
+            Feature::Key,
+            Feature::Value,
+            Feature::Attention,
+        ];
+        let missing = (0..layers).find(|&layer| {
+            of_heads.iter().any(|&feature| taps.wants(layer, feature))
+                || taps.wants_any(layer) && !kept.contains(&layer)
+        });
+        let missing = match missing {
+            Some(layer) => format!("what is tapped of layer {layer}"),
+            None if taps.wants_embedding() => "the embedding output".to_owned(),
+            None => return Ok(()),
+        };
+        Err(ForwardError::Unanswered(format!(
+            "{}: {missing} was not recorded, only the hidden states of the layers {kept:?}: record anew with what the objective needs",
+            self.folder.display()
+        )))
+    }
+
+    /// The rows of a batch as they were encoded; `None` for one that is padding alone.
+    fn read(&self, rows: Vec<Row>) -> Result<Vec<Option<ReadRow<'_>>>, ForwardError> {
+        let rows = rows.into_par_iter().enumerate().map(|(at, row)| {
+            if row.places.is_empty() {
+                return Ok(None);
+            }
+            let &(shard, of_shard) = self.rows.get(row.key.as_bytes()).ok_or_else(|| {
+                ForwardError::Unanswered(format!(
+                    "{}: row {at} of the batch is none of the {} recorded rows: the batches have to be of the rows that were recorded, and the recording complete",
+                    self.folder.display(),
+                    self.rows.len()
+                ))
+            })?;
+            let shard = &self.shards[shard];
+            let damaged = |problem| shard.damaged(of_shard, problem);
+            let encoded = shard.row(of_shard);
+            let row = encoded.and_then(|encoded| {
+                if encoded.tokens != row.places.len() as u64 {
+                    return Err(damaged(format!("{} tokens", encoded.tokens)));
+                }
+                let lengths = encoded.lengths(&self.config).map_err(damaged)?;
+                Ok(ReadRow { shard, of_shard, places: row.places, lengths, encoded })
+            });
+            row.map(Some).map_err(|problem| ForwardError::Unanswered(problem.to_string()))
+        });
+        rows.collect()
+    }
+}
+
+impl Shard {
+    fn damaged(&self, row: usize, problem: String) -> RecordingError {
+        RecordingError::damaged(&self.file, format!("row {row}: {problem}"))
+    }
+}
+
+/// A row of a batch, and what was recorded of it.
+struct ReadRow<'a> {
+    shard: &'a Shard,
+    of_shard: usize,
+    /// Where its tokens stand.
+    places: Vec<usize>,
+    /// How many ids each has; none in the full codec.
+    lengths: Vec<usize>,
+    encoded: Encoded,
+}
+
+/// What was recorded of a batch.
+struct Read<'a> {
+    stored: &'a Stored,
+    rows: Vec<Option<ReadRow<'a>>>,
+    shape: [usize; 2],
+    device: &'a Device,
+}
+
+impl Read<'_> {
+    fn distribution(&self) -> Result<Distribution, RecordingError> {
+        let config = &self.stored.config;
+        let [rows, length] = self.shape;
+        if let Codec::Full = config.codec {
+            let fill =
+                |row: &ReadRow<'_>, to: &mut [f32]| row.encoded.full(config, &row.places, to);
+            return Ok(Distribution::Logits(
+                self.dense(config.shape.vocabulary, fill)?,
+            ));
+        }
+        let lengths = self.rows.iter().flatten().flat_map(|row| &row.lengths);
+        let k = lengths.copied().max().unwrap_or(0).max(1);
+        let mut ids = vec![0; rows * length * k];
+        let mut probabilities = vec![0.0; rows * length * k];
+        let mut tail = vec![0.0; rows * length];
+        ids.par_chunks_exact_mut(length * k)
+            .zip(probabilities.par_chunks_exact_mut(length * k))
+            .zip(tail.par_chunks_exact_mut(length))
+            .zip(&self.rows)
+            .try_for_each(|(((ids, probabilities), tail), row)| {
+                let Some(row) = row else { return Ok(()) };
+                let mut to = SparseRows {
+                    k,
+                    ids,
+                    probabilities,
+                    tail,
+                };
+                row.encoded
+                    .sparse(config, &row.lengths, &row.places, &mut to)
+                    .map_err(|problem| row.shard.damaged(row.of_shard, problem))
+            })?;
+        let ids = TensorData::new(ids, [rows, length, k]);
+        let probabilities = TensorData::new(probabilities, [rows, length, k]);
+        Ok(Distribution::Sparse {
+            ids: Tensor::<3, Int>::from_data(ids, self.device),
+            probabilities: Tensor::from_data(probabilities, self.device),
+            tail: Tensor::from_data(TensorData::new(tail, [rows, length]), self.device),
+        })
+    }
+
+    fn features(&self, taps: &Taps) -> Result<Features, RecordingError> {
+        let config = &self.stored.config;
+        let mut features = Features::default();
+        for (nth, &layer) in config.hidden_layers.iter().enumerate() {
+            if taps.wants(layer, Feature::Hidden) {
+                let hidden = self.dense(config.shape.width, |row, to| {
+                    row.encoded.hidden(config, nth, &row.places, to)
+                })?;
+                let hidden = Some(hidden);
+                let layer_features = LayerFeatures {
+                    hidden,
+                    ..LayerFeatures::default()
+                };
+                features.layers.insert(layer, layer_features);
+            }
+        }
+        Ok(features)
+    }
+
+    /// `[rows, length, width]`, 0 at padding.
+    fn dense(
+        &self,
+        width: usize,
+        fill: impl Fn(&ReadRow<'_>, &mut [f32]) -> Result<(), String> + Sync,
+    ) -> Result<Tensor<3>, RecordingError> {
+        let [rows, length] = self.shape;
+        let mut values = vec![0.0; rows * length * width];
+        values
+            .par_chunks_exact_mut((length * width).max(1))
+            .zip(&self.rows)
+            .try_for_each(|(to, row)| match row {
+                None => Ok(()),
+                Some(row) => {
+                    fill(row, to).map_err(|problem| row.shard.damaged(row.of_shard, problem))
+                }
+            })?;
+        let values = TensorData::new(values, [rows, length, width]);
+        Ok(Tensor::from_data(values, self.device))
+    }
+}

@@ -1,0 +1,320 @@
+use super::encoder::{Encoded, LikelyIds};
+use super::manifest::Manifest;
+use super::row_key::{Row, rows_of};
+use super::shard::{OpenShard, Shard};
+use super::{Codec, RecordingConfig, RecordingError};
+use crate::TokenRows;
+use burn::tensor::{FloatDType, Tensor};
+use distily_core::{Answer, Distribution, Feature, Seed, Taps, Teacher, TokenBatch};
+use rayon::prelude::*;
+use std::fs::{self, File, TryLockError};
+use std::path::{Path, PathBuf};
+
+/// Records a teacher into a folder, shard by shard. A recording that was begun goes on where it stood;
+/// a kill loses the open shard alone.
+///
+/// Rows are recorded in their order, so that [`rows`](Self::rows) says where to go on.
+#[derive(Debug)]
+pub struct Recorder {
+    folder: PathBuf,
+    manifest: Manifest,
+    open: OpenShard,
+    /// Held as long as the recorder lives.
+    _lock: File,
+}
+
+/// A shard is written with the row that brings it to this: of rows up to 4 MiB, 12 to 16 MiB.
+const SHARD_BYTES: usize = 12 << 20;
+
+/// Tokens whose logits are computed at a time.
+const CHUNK: usize = 64;
+
+impl Recorder {
+    /// Begins a recording, or goes on with the one in the folder.
+    ///
+    /// # Errors
+    ///
+    /// [`RecordingError::Config`]; [`RecordingError::Mismatch`] where the folder holds a recording of
+    /// something else; [`RecordingError::Locked`], [`RecordingError::Damaged`], [`RecordingError::Io`].
+    pub fn open(
+        folder: impl Into<PathBuf>,
+        config: RecordingConfig,
+    ) -> Result<Self, RecordingError> {
+        let folder = folder.into();
+        config.check()?;
+        fs::create_dir_all(&folder).map_err(RecordingError::io(&folder))?;
+        let lock = lock(&folder)?;
+        let manifest = match Manifest::read(&folder)? {
+            None => {
+                let manifest = Manifest::new(config);
+                manifest.write(&folder)?;
+                manifest
+            }
+            Some(manifest) => {
+                check_same(&manifest.recording, &config, &folder)?;
+                for (number, record) in manifest.shards.iter().enumerate() {
+                    Shard::open(&folder, number, &manifest.recording, record)?;
+                }
+                manifest
+            }
+        };
+        remove_left_over(&folder)?;
+        Ok(Self {
+            open: OpenShard::new(&manifest.recording),
+            folder,
+            manifest,
+            _lock: lock,
+        })
+    }
+
+    /// Rows that are recorded, those of the open shard among them.
+    pub fn rows(&self) -> u64 {
+        self.manifest.rows() + self.open.rows()
+    }
+
+    /// Records what a teacher says of the rows that are not recorded yet, `batch_size` at a time, and
+    /// ends the open shard.
+    ///
+    /// # Errors
+    ///
+    /// [`RecordingError::OtherRows`] for rows, [`RecordingError::Config`] for a teacher, that the
+    /// recording is not of; [`RecordingError::Unrecordable`]; whatever keeps the teacher from
+    /// answering and the rows from being read; [`RecordingError::Io`].
+    pub fn record(
+        &mut self,
+        teacher: &dyn Teacher,
+        rows: &TokenRows,
+        batch_size: usize,
+    ) -> Result<(), RecordingError> {
+        let config = &self.manifest.recording;
+        let expected = config.provenance.data;
+        if rows.key() != expected {
+            let got = rows.key();
+            return Err(RecordingError::OtherRows { got, expected });
+        }
+        if teacher.shape() != config.shape {
+            return Err(RecordingError::Config {
+                field: "shape",
+                got: format!("{:?}", config.shape),
+                expected: "the shape of the teacher that is recorded",
+            });
+        }
+        let layers = config.hidden_layers.iter();
+        let taps = layers.fold(Taps::none(), |taps, &layer| {
+            taps.with(layer, Feature::Hidden)
+        });
+        let mut at = self.rows() as usize;
+        while at < rows.len() {
+            let end = rows.len().min(at + batch_size.max(1));
+            let batch = rows.batch(at..end)?;
+            let answer = teacher.answer(&batch, &taps)?;
+            for (place, row) in rows_of(&batch).iter().enumerate() {
+                let parts = self.encode(&answer, place, row)?;
+                self.push(row, &parts)?;
+            }
+            at = end;
+            tracing::debug!(rows = at, of = rows.len(), "recorded");
+        }
+        self.finish()
+    }
+
+    /// Records likely ids that are given: those of each token of the batch but its padding, row after
+    /// row. The codec is [`Codec::TopK`], without hidden states.
+    ///
+    /// # Errors
+    ///
+    /// [`RecordingError::Unrecordable`] where they do not fit the batch or the codec; nothing of the
+    /// batch is recorded then. [`RecordingError::Io`].
+    pub fn record_likely(
+        &mut self,
+        batch: &TokenBatch,
+        known: &LikelyIds,
+    ) -> Result<(), RecordingError> {
+        let config = &self.manifest.recording;
+        let first = self.rows();
+        let unrecordable = |row: usize, problem: String| RecordingError::Unrecordable {
+            row: first + row as u64,
+            problem,
+        };
+        let rows = rows_of(batch);
+        let tokens: usize = rows.iter().map(|row| row.places.len()).sum();
+        let entries = known
+            .lengths
+            .iter()
+            .try_fold(0usize, |sum, &of| sum.checked_add(of));
+        if !config.hidden_layers.is_empty() {
+            let problem = "likely ids are given, but hidden states are to be kept too";
+            return Err(unrecordable(0, problem.to_owned()));
+        }
+        if [known.lengths.len(), known.tails.len()] != [tokens; 2]
+            || [known.ids.len(), known.log_probabilities.len()].map(Some) != [entries; 2]
+        {
+            let problem = format!(
+                "{} lengths, {} tails, {} ids and {} log-probabilities are not those of {tokens} tokens",
+                known.lengths.len(),
+                known.tails.len(),
+                known.ids.len(),
+                known.log_probabilities.len()
+            );
+            return Err(unrecordable(0, problem));
+        }
+        let (mut token, mut entry) = (0, 0);
+        let ranges = rows.iter().map(|row| {
+            let tokens = token..token + row.places.len();
+            let of_row: usize = known.lengths[tokens.clone()].iter().sum();
+            let entries = entry..entry + of_row;
+            (token, entry) = (tokens.end, entries.end);
+            (tokens, entries)
+        });
+        let ranges: Vec<_> = ranges.collect();
+        let encoded: Vec<Encoded> = ranges
+            .into_par_iter()
+            .enumerate()
+            .map(|(row, (tokens, entries))| {
+                config
+                    .encode_known(known, tokens, entries)
+                    .map_err(|problem| unrecordable(row, problem))
+            })
+            .collect::<Result<_, _>>()?;
+        for (row, encoded) in rows.iter().zip(encoded) {
+            self.push(row, &[encoded])?;
+        }
+        Ok(())
+    }
+
+    /// Writes the open shard. What is recorded after it begins another one.
+    ///
+    /// # Errors
+    ///
+    /// [`RecordingError::Io`].
+    pub fn finish(&mut self) -> Result<(), RecordingError> {
+        if self.open.rows() == 0 {
+            return Ok(());
+        }
+        let config = &self.manifest.recording;
+        let number = self.manifest.shards.len();
+        let record = self.open.write(&self.folder, number, config)?;
+        let mut manifest = self.manifest.clone();
+        manifest.shards.push(record);
+        manifest.write(&self.folder)?;
+        self.manifest = manifest;
+        self.open = OpenShard::new(&self.manifest.recording);
+        Ok(())
+    }
+
+    fn push(&mut self, row: &Row, parts: &[Encoded]) -> Result<(), RecordingError> {
+        self.open.push(row.key, parts);
+        if self.open.data_bytes() >= SHARD_BYTES {
+            self.finish()?;
+        }
+        Ok(())
+    }
+
+    /// What the teacher says of a row of a batch.
+    fn encode(
+        &self,
+        answer: &Answer,
+        place: usize,
+        row: &Row,
+    ) -> Result<Vec<Encoded>, RecordingError> {
+        let config = &self.manifest.recording;
+        let number = self.rows();
+        let unrecordable = |problem: String| RecordingError::Unrecordable {
+            row: number,
+            problem,
+        };
+        let seed = match config.codec {
+            Codec::Sampled { seed, .. } => seed,
+            _ => Seed(0),
+        };
+        // Of the row alone: where a recording is interrupted changes nothing.
+        let mut generator = seed.generator("recorded draws", number);
+        let encode = |places: &[usize]| {
+            let logits = match &answer.distribution {
+                Distribution::Logits(logits) => tokens_of(logits, place, places),
+                Distribution::Hidden(hidden, head) => head.logits(tokens_of(hidden, place, places)),
+                _ => return Err("the teacher says less than all logits".to_owned()),
+            };
+            let vocabulary = logits.dims()[2];
+            if vocabulary != config.shape.vocabulary {
+                return Err(format!("the teacher answers {vocabulary} logits a token"));
+            }
+            let hidden = config.hidden_layers.iter().map(|&layer| {
+                let hidden = answer.features.hidden(layer);
+                let hidden = hidden.ok_or_else(|| format!("layer {layer} was not answered"))?;
+                Ok(chosen(tokens_of(hidden, place, places), places))
+            });
+            let hidden: Vec<Vec<f32>> = hidden.collect::<Result<_, String>>()?;
+            config.encode(&chosen(logits, places), &hidden, &mut generator)
+        };
+        let parts = row.places.chunks(CHUNK).map(encode);
+        parts.collect::<Result<_, _>>().map_err(unrecordable)
+    }
+}
+
+/// The tokens of a row from the first of some places to the last, `[1, tokens, _]`.
+fn tokens_of(x: &Tensor<3>, row: usize, places: &[usize]) -> Tensor<3> {
+    let (first, last) = (places[0], places[places.len() - 1]);
+    x.clone().slice([row..row + 1, first..last + 1])
+}
+
+/// The values of [`tokens_of`] at the places themselves.
+fn chosen(x: Tensor<3>, places: &[usize]) -> Vec<f32> {
+    let width = x.dims()[2];
+    let data = x.cast(FloatDType::F32).into_data();
+    let values = data.as_slice::<f32>().expect("it was cast");
+    let rows = places.iter().map(|place| (place - places[0]) * width);
+    rows.flat_map(|start| values[start..start + width].iter().copied())
+        .collect()
+}
+
+/// Takes the folder's lock, a file that stays for ever: if it were removed, two could hold it.
+fn lock(folder: &Path) -> Result<File, RecordingError> {
+    let file = folder.join(".lock");
+    let lock = File::options().create(true).append(true).open(&file);
+    let lock = lock.map_err(RecordingError::io(&file))?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(RecordingError::Locked(folder.to_owned())),
+        Err(TryLockError::Error(problem)) => Err(RecordingError::io(&file)(problem)),
+    }
+}
+
+/// Removes what a writer that was killed left.
+fn remove_left_over(folder: &Path) -> Result<(), RecordingError> {
+    let io = RecordingError::io;
+    for entry in fs::read_dir(folder).map_err(io(folder))? {
+        let entry = entry.map_err(io(folder))?;
+        if entry.file_name().to_string_lossy().starts_with(".partial-") {
+            fs::remove_file(entry.path()).map_err(io(&entry.path()))?;
+        }
+    }
+    Ok(())
+}
+
+/// Refuses to go on with a recording in another way.
+fn check_same(
+    recorded: &RecordingConfig,
+    config: &RecordingConfig,
+    folder: &Path,
+) -> Result<(), RecordingError> {
+    recorded.provenance.check(&config.provenance, folder)?;
+    let of = |config: &RecordingConfig| {
+        [
+            ("shape", format!("{:?}", config.shape)),
+            ("codec", format!("{:?}", config.codec)),
+            ("hidden_layers", format!("{:?}", config.hidden_layers)),
+        ]
+    };
+    for ((what, got), (_, expected)) in of(recorded).into_iter().zip(of(config)) {
+        if got != expected {
+            return Err(RecordingError::Mismatch {
+                folder: folder.to_owned(),
+                what,
+                got,
+                expected,
+            });
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,500 @@
+//! What a recording promises: it answers as the teacher did, any batch of recorded rows and no
+//! other, and an error for any byte that is not as it was written.
+#![allow(clippy::unwrap_used)]
+
+use burn::tensor::{Device, Tensor, TensorData};
+use distily_core::{
+    Answer, Distribution, Feature, Features, ForwardError, LayerFeatures, ModelShape, Seed, Taps,
+    Teacher, TokenBatch,
+};
+use distily_data::{
+    Codec, ContentHash, LikelyIds, Packing, Provenance, Recorder, Recording, RecordingConfig,
+    RecordingError, TokenRows, Tokens,
+};
+use proptest::prelude::*;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+const WIDTH: usize = 3;
+
+/// Logits and hidden states that follow from the ids alone.
+#[derive(Debug, Clone)]
+struct Formula {
+    vocabulary: usize,
+}
+
+impl Teacher for Formula {
+    fn shape(&self) -> ModelShape {
+        ModelShape {
+            vocabulary: self.vocabulary,
+            width: WIDTH,
+            layers: 4,
+            ..ModelShape::default()
+        }
+    }
+    fn answer(&self, batch: &TokenBatch, _: &Taps) -> Result<Answer, ForwardError> {
+        let of = |width: usize, scale: f32| {
+            let ids = batch.id_rows().flatten();
+            let values: Vec<f32> = ids
+                .flat_map(|&id| {
+                    (0..width).map(move |at| (id as f32 * 0.7 + at as f32 * 1.3).sin() * scale)
+                })
+                .collect();
+            let [rows, length] = batch.shape();
+            Tensor::<3>::from_data(
+                TensorData::new(values, [rows, length, width]),
+                &Device::flex(),
+            )
+        };
+        let mut features = Features::default();
+        for layer in [1, 3] {
+            let hidden = Some(of(WIDTH, layer as f32));
+            features.layers.insert(
+                layer,
+                LayerFeatures {
+                    hidden,
+                    ..LayerFeatures::default()
+                },
+            );
+        }
+        Ok(Answer {
+            distribution: Distribution::Logits(of(self.vocabulary, 3.0)),
+            features,
+        })
+    }
+    fn on(&self, _: &Device) -> Arc<dyn Teacher> {
+        Arc::new(self.clone())
+    }
+}
+
+fn rows(vocabulary: u32, documents: u32) -> TokenRows {
+    let documents: Vec<Vec<u32>> = (0..documents)
+        .map(|d| {
+            (0..3 + d % 11)
+                .map(|t| (d * 7 + t * t) % vocabulary)
+                .collect()
+        })
+        .collect();
+    TokenRows::pack(Tokens::new(&documents).unwrap(), Packing::BestFit, 8).unwrap()
+}
+
+fn config(rows: &TokenRows, vocabulary: usize, codec: Codec, temperature: f64) -> RecordingConfig {
+    RecordingConfig {
+        provenance: Provenance {
+            teacher: ContentHash::of("test", ["teacher"]),
+            tokenizer: ContentHash::of("test", ["tokenizer"]),
+            data: rows.key(),
+            temperature,
+        },
+        shape: Formula { vocabulary }.shape(),
+        codec,
+        hidden_layers: vec![1, 3],
+    }
+}
+
+const TOP_K: Codec = Codec::TopK { k: 4, p: 1.0 };
+
+fn record(folder: &Path, rows: &TokenRows, config: &RecordingConfig) -> Recording {
+    let vocabulary = config.shape.vocabulary;
+    let mut recorder = Recorder::open(folder, config.clone()).unwrap();
+    recorder.record(&Formula { vocabulary }, rows, 3).unwrap();
+    open(folder, config).unwrap()
+}
+
+fn open(folder: &Path, config: &RecordingConfig) -> Result<Recording, RecordingError> {
+    Recording::open(folder, &config.provenance, &Device::flex())
+}
+
+fn floats<const D: usize>(x: &Tensor<D>) -> Vec<f32> {
+    x.to_data().iter::<f32>().collect()
+}
+
+fn softmax(logits: &[f32], temperature: f64) -> Vec<f64> {
+    let weights = logits.iter().map(|&x| (f64::from(x) / temperature).exp());
+    let weights: Vec<f64> = weights.collect();
+    let total: f64 = weights.iter().sum();
+    weights.iter().map(|w| w / total).collect()
+}
+
+/// Compares a recording's answer to a batch with the teacher's.
+fn compare(recording: &Recording, batch: &TokenBatch) {
+    let config = recording.config();
+    let (vocabulary, temperature) = (config.shape.vocabulary, config.provenance.temperature);
+    let taps = Taps::none()
+        .with(1, Feature::Hidden)
+        .with(3, Feature::Hidden);
+    let answer = recording.answer(batch, &taps).unwrap();
+    let live = Formula { vocabulary }.answer(batch, &taps).unwrap();
+    let Distribution::Logits(logits) = live.distribution else {
+        unreachable!()
+    };
+    let p: Vec<Vec<f64>> = floats(&logits)
+        .chunks(vocabulary)
+        .map(|logits| softmax(logits, temperature))
+        .collect();
+    let real: Vec<bool> = batch.segments().ids().iter().map(|&s| s != 0).collect();
+    for layer in [1, 3] {
+        let [ours, theirs] = [&answer.features, &live.features]
+            .map(|features| floats(features.hidden(layer).unwrap()));
+        for (at, (ours, theirs)) in ours.iter().zip(theirs).enumerate() {
+            let expected = if real[at / WIDTH] { theirs } else { 0.0 };
+            assert!((ours - expected).abs() < 2e-3, "{ours} {expected}");
+        }
+    }
+    match answer.distribution {
+        Distribution::Logits(logits) => {
+            for (at, logits) in floats(&logits)
+                .chunks(vocabulary)
+                .enumerate()
+                .filter(|(at, _)| real[*at])
+            {
+                for (ours, p) in softmax(logits, 1.0).iter().zip(&p[at]) {
+                    assert!((ours - p).abs() < 5e-3 * p + 1e-6, "{ours} {p}");
+                }
+            }
+        }
+        Distribution::Sparse {
+            ids,
+            probabilities,
+            tail,
+        } => {
+            let k = ids.dims()[2];
+            let ids: Vec<i64> = ids.into_data().iter().collect();
+            let (probabilities, tail) = (floats(&probabilities), floats(&tail));
+            for at in 0..real.len() {
+                let ours = ids[at * k..][..k].iter().zip(&probabilities[at * k..][..k]);
+                let ours: Vec<(usize, f64)> = ours
+                    .map(|(&id, &p)| (id as usize, f64::from(p)))
+                    .filter(|(_, p)| *p > 0.0)
+                    .collect();
+                let sum: f64 = ours.iter().map(|(_, p)| p).sum();
+                if !real[at] {
+                    assert!(ours.is_empty() && tail[at] == 0.0);
+                    continue;
+                }
+                assert!((sum + f64::from(tail[at]) - 1.0).abs() < 5e-3);
+                match config.codec {
+                    Codec::TopK { k, p: mass } => {
+                        let least = ours.last().unwrap().1;
+                        let above = p[at].iter().filter(|&&p| p > least * 1.01).count();
+                        assert!(above < ours.len() && ours.len() <= k);
+                        assert!(ours.len() == k.min(vocabulary) || sum >= mass - 5e-3);
+                        assert!(sum - least < mass + 5e-3);
+                        for (id, ours) in ours {
+                            assert!((ours - p[at][id]).abs() < 5e-3 * p[at][id] + 1e-6);
+                        }
+                    }
+                    _ => assert!((sum - 1.0).abs() < 1e-5, "frequencies"),
+                }
+            }
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+fn codec() -> impl Strategy<Value = (Codec, f64)> {
+    prop_oneof![
+        Just((Codec::Full, 1.0)),
+        (1usize..9, 0.5f64..3.0).prop_map(|(k, t)| (Codec::TopK { k, p: 1.0 }, t)),
+        (1usize..9, 0.2f64..1.0, 0.5f64..3.0).prop_map(|(k, p, t)| (Codec::TopK { k, p }, t)),
+        (1usize..300, any::<u64>(), 0.5f64..3.0).prop_map(|(draws, seed, t)| (
+            Codec::Sampled {
+                draws,
+                seed: Seed(seed)
+            },
+            t
+        )),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+    #[test]
+    fn every_codec_brings_back_what_the_teacher_said(
+        (codec, temperature) in codec(), vocabulary in 5usize..20, shuffle in any::<u64>(),
+    ) {
+        let folder = tempfile::tempdir().unwrap();
+        let rows = rows(vocabulary as u32, 9);
+        let recording = record(folder.path(), &rows, &config(&rows, vocabulary, codec, temperature));
+        recording.verify().unwrap();
+        for batch in rows.in_order(2) {
+            compare(&recording, &batch.unwrap());
+        }
+        // Any rows in any order.
+        compare(&recording, &rows.batches(3).at(Seed(shuffle), 0, 0).unwrap());
+    }
+}
+
+#[test]
+fn wide_ids_take_four_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    let rows = rows(70_000, 2);
+    for codec in [
+        TOP_K,
+        Codec::Sampled {
+            draws: 300,
+            seed: Seed(1),
+        },
+    ] {
+        let folder = folder.path().join(format!("{codec:?}"));
+        let recording = record(&folder, &rows, &config(&rows, 70_000, codec, 1.0));
+        compare(&recording, &rows.in_order(9).next().unwrap().unwrap());
+    }
+}
+
+#[test]
+fn rows_that_were_not_recorded_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let rows = rows(9, 9);
+    let recording = record(folder.path(), &rows, &config(&rows, 9, TOP_K, 1.0));
+    let other = TokenBatch::new(vec![1, 2, 3, 4], [1, 4]).unwrap();
+    let problem = recording
+        .answer(&other, &Taps::none())
+        .unwrap_err()
+        .to_string();
+    assert!(
+        problem.contains("row 0 of the batch is none of"),
+        "{problem}"
+    );
+    let batch = rows.in_order(1).next().unwrap().unwrap();
+    for taps in [
+        Taps::none().with(2, Feature::Hidden),
+        Taps::none().with(1, Feature::Query),
+        Taps::none().with_embedding(),
+    ] {
+        let problem = recording.answer(&batch, &taps).unwrap_err().to_string();
+        assert!(problem.contains("was not recorded"), "{problem}");
+    }
+}
+
+#[test]
+fn another_recording_than_expected_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let rows = rows(9, 9);
+    let recorded = config(&rows, 9, TOP_K, 0.1 + 0.2);
+    record(folder.path(), &rows, &recorded);
+    let other = ContentHash::of("test", ["other"]);
+    type Change = fn(&mut RecordingConfig, ContentHash);
+    let changes: [(&str, Change); 6] = [
+        ("teacher", |config, other| config.provenance.teacher = other),
+        ("tokenizer", |config, other| {
+            config.provenance.tokenizer = other
+        }),
+        ("data", |config, other| config.provenance.data = other),
+        ("temperature", |config, _| {
+            config.provenance.temperature = 2.0
+        }),
+        ("codec", |config, _| {
+            config.codec = Codec::TopK { k: 5, p: 1.0 }
+        }),
+        ("hidden_layers", |config, _| config.hidden_layers = vec![1]),
+    ];
+    for (what, change) in changes {
+        let mut wanted = recorded.clone();
+        change(&mut wanted, other);
+        let problem = Recorder::open(folder.path(), wanted.clone())
+            .unwrap_err()
+            .to_string();
+        assert!(
+            problem.contains(&format!("the recording's {what} is")),
+            "{problem}"
+        );
+        if wanted.provenance != recorded.provenance {
+            assert_eq!(
+                open(folder.path(), &wanted).unwrap_err().to_string(),
+                problem
+            );
+        }
+    }
+    let mut recorder = Recorder::open(folder.path(), recorded.clone()).unwrap();
+    let problem = Recorder::open(folder.path(), recorded).unwrap_err();
+    assert!(matches!(problem, RecordingError::Locked(_)), "{problem}");
+    let fewer = rows.limited_to(8);
+    let problem = recorder
+        .record(&Formula { vocabulary: 9 }, &fewer, 2)
+        .unwrap_err();
+    assert!(
+        matches!(problem, RecordingError::OtherRows { .. }),
+        "{problem}"
+    );
+}
+
+fn files(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let files = fs::read_dir(folder)
+        .unwrap()
+        .map(|file| file.unwrap().path());
+    let mut files: Vec<_> = files
+        .filter(|file| file.file_name().unwrap() != ".lock")
+        .map(|file| (file.clone(), fs::read(file).unwrap()))
+        .collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn a_flipped_bit_and_a_cut_file_are_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let rows = rows(9, 9);
+    let config = config(&rows, 9, TOP_K, 1.0);
+    record(folder.path(), &rows, &config);
+    let files = files(folder.path());
+    assert_eq!(files.len(), 2);
+    let batch = rows.in_order(100).next().unwrap().unwrap();
+    let refused = |file: &Path| {
+        let answer = open(folder.path(), &config)
+            .and_then(|recording| Ok(recording.answer(&batch, &Taps::none())?));
+        let problem = answer.unwrap_err().to_string();
+        assert!(
+            problem.contains(file.file_name().unwrap().to_str().unwrap()),
+            "{problem}"
+        );
+    };
+    let mut generator = Seed(1).generator("flips", 0);
+    let mut random = |below: usize| (rand::Rng::next_u64(&mut generator) % below as u64) as usize;
+    for flip in 0..1000 {
+        let (file, content) = &files[flip % 2];
+        let mut other = content.clone();
+        other[random(content.len())] ^= 1 << random(8);
+        fs::write(file, &other).unwrap();
+        refused(file);
+        if flip < 100 {
+            fs::write(file, &content[..random(content.len())]).unwrap();
+            refused(file);
+        }
+        fs::write(file, content).unwrap();
+    }
+    fs::remove_file(&files[1].0).unwrap();
+    refused(&files[1].0);
+}
+
+/// Top-k rows that are given; 2 MB each.
+fn given(number: u32, tokens: usize) -> (TokenBatch, LikelyIds) {
+    let ids = (0..tokens as u32)
+        .map(|t| (number * 31 + t) % 5000)
+        .collect();
+    let known = LikelyIds {
+        lengths: vec![64; tokens],
+        ids: (0..64 * tokens as u32)
+            .map(|at| (at * 7 + number) % 5000)
+            .collect(),
+        log_probabilities: (0..64 * tokens)
+            .map(|at| -4.2 - (at % 64) as f32 / 64.0)
+            .collect(),
+        tails: vec![0.25; tokens],
+    };
+    (TokenBatch::new(ids, [1, tokens]).unwrap(), known)
+}
+
+#[test]
+fn a_recording_goes_on_where_the_last_whole_shard_ends() {
+    let rows = rows(9, 9);
+    let config = RecordingConfig {
+        hidden_layers: vec![],
+        ..config(&rows, 5000, Codec::TopK { k: 64, p: 1.0 }, 1.0)
+    };
+    let record = |folder: &Path, until: u64| {
+        let mut recorder = Recorder::open(folder, config.clone()).unwrap();
+        while recorder.rows() < until {
+            let (batch, known) = given(recorder.rows() as u32, 8000);
+            recorder.record_likely(&batch, &known).unwrap();
+        }
+        recorder
+    };
+    let [whole, broken] = [0, 1].map(|_| tempfile::tempdir().unwrap());
+    record(whole.path(), 20).finish().unwrap();
+    // Dropped without an end, as a kill would.
+    let begun = record(broken.path(), 13);
+    drop(begun);
+    fs::write(broken.path().join(".partial-left"), "over").unwrap();
+    let again = Recorder::open(broken.path(), config.clone()).unwrap();
+    assert_eq!(again.rows(), 7, "a shard has 7 rows of 2.08 MB");
+    drop(again);
+    record(broken.path(), 20).finish().unwrap();
+    let content = |folder: &Path| -> Vec<Vec<u8>> {
+        files(folder).into_iter().map(|(_, bytes)| bytes).collect()
+    };
+    assert_eq!(
+        content(whole.path()).len(),
+        4,
+        "three shards and the manifest"
+    );
+    assert!(content(whole.path()) == content(broken.path()));
+
+    let recording = open(whole.path(), &config).unwrap();
+    assert_eq!(recording.rows(), 20);
+    let (batch, known) = given(17, 8000);
+    let Distribution::Sparse {
+        ids,
+        probabilities,
+        tail,
+    } = recording
+        .answer(&batch, &Taps::logits())
+        .unwrap()
+        .distribution
+    else {
+        unreachable!()
+    };
+    let ids: Vec<u32> = ids.into_data().iter().collect();
+    assert!(ids == known.ids);
+    let close = |(p, log): (&f32, &f32)| (p.ln() - log).abs() < 2e-3;
+    assert!(
+        floats(&probabilities)
+            .iter()
+            .zip(&known.log_probabilities)
+            .all(close)
+    );
+    assert!(floats(&tail).iter().all(|&tail| tail == 0.25));
+}
+
+#[test]
+fn likely_ids_that_are_wrong_are_not_recorded() {
+    let rows = rows(9, 9);
+    let folder = tempfile::tempdir().unwrap();
+    let config = RecordingConfig {
+        hidden_layers: vec![],
+        ..config(&rows, 5000, Codec::TopK { k: 64, p: 1.0 }, 1.0)
+    };
+    let mut recorder = Recorder::open(folder.path(), config).unwrap();
+    let (batch, good) = given(1, 3);
+    type Change = fn(&mut LikelyIds);
+    let wrong: [(&str, Change); 7] = [
+        ("not in the vocabulary", |known| known.ids[70] = 5000),
+        ("twice", |known| known.ids[70] = known.ids[64]),
+        ("above 0", |known| known.log_probabilities[9] = 0.1),
+        ("no number", |known| known.log_probabilities[9] = f32::NAN),
+        ("not between", |known| known.tails[2] = -0.1),
+        ("0 ids", |known| {
+            (known.lengths[0], known.lengths[1]) = (0, 128)
+        }),
+        ("not those of 3 tokens", |known| {
+            known.lengths[0] = usize::MAX
+        }),
+    ];
+    for (says, change) in wrong {
+        let mut known = good.clone();
+        change(&mut known);
+        let problem = recorder
+            .record_likely(&batch, &known)
+            .unwrap_err()
+            .to_string();
+        assert!(problem.contains(says), "{problem}");
+    }
+    assert_eq!(recorder.rows(), 0);
+    recorder.record_likely(&batch, &good).unwrap();
+    assert_eq!(recorder.rows(), 1);
+}
+
+/// `DISTILY_PYTHON=python cargo test --release -p distily-data -- --ignored`.
+#[test]
+#[ignore = "needs the Python interpreter that DISTILY_PYTHON names, with safetensors"]
+fn python_reads_a_shard() {
+    let folder = tempfile::tempdir().unwrap();
+    let rows = rows(9, 9);
+    record(folder.path(), &rows, &config(&rows, 9, TOP_K, 1.0));
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/recording.py");
+    let python = std::env::var("DISTILY_PYTHON").expect("DISTILY_PYTHON names an interpreter");
+    let mut python = std::process::Command::new(python);
+    let status = python.arg(script).arg(folder.path()).status();
+    assert!(status.unwrap().success());
+}
