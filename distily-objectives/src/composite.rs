@@ -26,6 +26,7 @@ pub struct Composite {
 
 /// A term, with what of it is trained.
 #[derive(Module, Debug)]
+#[allow(clippy::large_enum_variant)] // There are a few of them, and their tensors are far larger.
 pub(crate) enum Part {
     Term(PlainTerm),
     Features(FeatureTerm),
