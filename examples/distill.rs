@@ -254,7 +254,6 @@ fn size(folder: &Path) -> Result<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use burn::tensor::Device;
     use distily::core::ModelShape;
 
     #[test]
@@ -274,7 +273,7 @@ mod tests {
                 head_width: 16,
                 ..ModelShape::default()
             };
-            let device = Device::flex();
+            let device = device();
             config
                 .objective
                 .build(&shape, &shape, Seed(1), &device)

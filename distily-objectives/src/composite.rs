@@ -16,7 +16,8 @@ use std::sync::Arc;
 /// them, and an exported student has none.
 ///
 /// Its output losses are fused: logits are computed once for all of them, a chunk of tokens at a
-/// time, and never held for a whole batch; see [`through_head`](crate::through_head).
+/// time, and never held for a whole batch; see [`through_head`](crate::through_head). Those that need
+/// all tokens at once, [`sinkhorn`](crate::sinkhorn) and logits through a projector, are not.
 #[derive(Module, Debug)]
 pub struct Composite {
     parts: Vec<Part>,
@@ -69,8 +70,7 @@ impl Part {
         match self {
             Self::Term(PlainTerm { term }) => term.taps(student, teacher),
             Self::Features(term) => term.taps(student, teacher),
-            // The logits are computed from the final hidden states, which are always there.
-            Self::ProjectedLogits(_) => Ok((Taps::none(), Taps::none())),
+            Self::ProjectedLogits(projected) => projected.taps(student, teacher),
         }
     }
 

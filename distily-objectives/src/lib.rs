@@ -69,8 +69,12 @@ pub use config::{
     LossConfig, NormConfig, ObjectiveConfig, ObjectiveConfigError, Relation, TermConfig,
 };
 pub use cross_entropy::{CrossEntropy, cross_entropy};
-pub use distily_core::Seed;
+pub use distily_core::{
+    Comparison, LossTerms, ModelShape, Objective, ObjectiveError, Seed, Segments, Teacher, Term,
+    TokenBatch, ValueAndGradient,
+};
 pub use distily_kernels::Divergence;
+pub use distily_layermap::{LayerMap, LayerMapConfig};
 pub use divergence::{DivergenceTerm, divergence};
 pub use features::{
     EnsembleProjector, LinearProjector, MlpProjector, OrthogonalProjector, Projector,

@@ -3,7 +3,7 @@ use crate::output_pass::TeacherRows;
 use crate::{DivergenceTerm, Projector};
 use burn::module::Module;
 use burn::tensor::Tensor;
-use distily_core::{Comparison, ObjectiveError, OutputLoss, OutputTokens};
+use distily_core::{Comparison, ModelShape, ObjectiveError, OutputLoss, OutputTokens, Taps};
 use std::sync::Arc;
 
 /// A divergence between the teacher's distribution and what a projector makes of the student's
@@ -13,9 +13,31 @@ pub(crate) struct ProjectedLogits {
     #[module(skip)]
     pub(crate) term: Arc<DivergenceTerm>,
     pub(crate) projector: Projector,
+    /// Of the student and the teacher that it was made for.
+    #[module(skip)]
+    pub(crate) vocabularies: (usize, usize),
 }
 
 impl ProjectedLogits {
+    /// None: the logits are computed from the final hidden states, which are always there.
+    pub(crate) fn taps(
+        &self,
+        student: &ModelShape,
+        teacher: &ModelShape,
+    ) -> Result<(Taps, Taps), ObjectiveError> {
+        let got = (student.vocabulary, teacher.vocabulary);
+        if got == self.vocabularies {
+            return Ok((Taps::none(), Taps::none()));
+        }
+        Err(ObjectiveError::Mismatch {
+            term: self.term.name.clone(),
+            problem: format!(
+                "its projector was built for vocabularies of {:?} (student, teacher), and got {got:?}: build the objective for the models that it is used with",
+                self.vocabularies
+            ),
+        })
+    }
+
     pub(crate) fn value(&self, comparison: &Comparison<'_>) -> Result<Tensor<1>, ObjectiveError> {
         let hidden = comparison.student.hidden.clone().flatten::<2>(0, 1);
         let device = hidden.device().without_autodiff();

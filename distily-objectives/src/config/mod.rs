@@ -141,7 +141,8 @@ impl Default for ObjectiveConfig {
 impl ObjectiveConfig {
     /// The objective for a student and a teacher of these shapes.
     ///
-    /// Projectors are made on `device`, the student's, and each draws its own numbers from `seed`.
+    /// Projectors are made on `device`, the student's, to be trained, and each draws its own numbers
+    /// from `seed`.
     ///
     /// # Errors
     ///
@@ -164,11 +165,13 @@ impl ObjectiveConfig {
                 return Err(ObjectiveConfigError::NameTwice { term, first, name });
             }
         }
+        // On a plain device projectors would be constants, which nobody trains.
+        let device = device.clone().autodiff();
         let models = Models {
             student,
             teacher,
             seed,
-            device,
+            device: &device,
         };
         let terms = self.terms.iter().enumerate();
         let parts = terms.map(|(index, config)| config.build(index, &models));
@@ -307,6 +310,7 @@ impl TermConfig {
         let projector = projector.init(student, teacher, models.seed, self.name(), models.device);
         Ok(Part::ProjectedLogits(ProjectedLogits {
             term: Arc::new(divergence),
+            vocabularies: (student, teacher),
             projector: projector
                 .map_err(|problem| ObjectiveConfigError::Projector { term, problem })?,
         }))

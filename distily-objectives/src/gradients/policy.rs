@@ -179,6 +179,9 @@ impl GradientPolicy {
                 };
                 [1.0 - shortened * against, shortened]
             }
+            // The smallest mean with a gradient of 0, of a term that its weight switches off say, is 0:
+            // nothing would be trained.
+            Self::Mgda if oo == 0.0 || ff == 0.0 => [1.0, 1.0],
             Self::Mgda => {
                 let between = oo - 2.0 * of + ff;
                 let gamma = if between > 0.0 {
@@ -339,6 +342,10 @@ mod tests {
             }
         }
         assert_eq!(of_one(UNCAPPED, [0.0; 2], [1.0, -1.0]), [1.0, -1.0]);
+        // Terms that are switched off do not switch the others off.
+        for (output, features) in [([1.0, -1.0], [0.0; 2]), ([0.0; 2], [1.0, -1.0])] {
+            assert_eq!(of_one(GradientPolicy::Mgda, output, features), [1.0, -1.0]);
+        }
     }
 
     #[test]
