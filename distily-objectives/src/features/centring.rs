@@ -59,7 +59,7 @@ mod tests {
             // Far from 0, and drifting.
             let drift = Tensor::<1>::from_data(
                 (0..tokens).map(|at| at as f32).collect::<Vec<_>>().as_slice(),
-                &burn::tensor::Device::flex(),
+                &burn::tensor::Device::default(),
             );
             let (a, b) = (random([tokens, 3], seed) + 100.0, random([tokens, 2], seed ^ 1));
             let b = b + drift.unsqueeze_dim::<2>(1);
