@@ -223,7 +223,8 @@ pub trait Objective: Module + ModuleDisplay {
     }
 }
 
-/// The sum of two objectives: how one of your own, with parameters, stands beside a built-in one.
+/// The sum of two objectives: how one of your own, with parameters, stands beside a built-in one. It is
+/// one part to reports and policies of gradients, see [`Objective::parts`].
 impl<A: Objective, B: Objective> Objective for (A, B) {
     fn taps(
         &self,

@@ -1,11 +1,4 @@
-use crate::Weight;
-use crate::output_pass::{check_vocabularies, output_pass};
-use crate::soft;
 use burn::tensor::Tensor;
-use distily_core::{
-    Comparison, ModelShape, ObjectiveError, OutputLoss, OutputTokens, Taps, TeacherTokens, Term,
-    ValueAndGradient,
-};
 use distily_kernels::Divergence;
 
 /// How far a student's next-token distributions are from a teacher's: Σ weight · T² · D(p, q) over
@@ -28,83 +21,6 @@ pub fn divergence(
 ) -> Tensor<1> {
     distily_kernels::divergence(divergence, student.clone(), teacher, weights, temperature)
         .attached_to(student)
-}
-
-/// [`divergence`] as a [`Term`].
-#[derive(Debug, Clone, PartialEq)]
-pub struct DivergenceTerm {
-    /// What logs and reports call it.
-    pub name: String,
-    /// Which.
-    pub divergence: Divergence,
-    /// Its factor in the objective.
-    pub weight: Weight,
-    /// The temperature T.
-    pub temperature: f64,
-    /// Whether it is multiplied by T², so that its gradient keeps its size when T changes.
-    pub temperature_squared: bool,
-}
-
-impl OutputLoss for DivergenceTerm {
-    fn value_and_gradient(
-        &self,
-        tokens: &OutputTokens,
-    ) -> Result<ValueAndGradient, ObjectiveError> {
-        let student = tokens.student.clone();
-        let weights = soft::weights(tokens, self.temperature, self.temperature_squared);
-        if let (
-            Some(TeacherTokens::Sparse {
-                ids,
-                probabilities,
-                tail,
-            }),
-            Divergence::ForwardKl,
-        ) = (&tokens.teacher, self.divergence)
-        {
-            return Ok(distily_kernels::sparse_kl(
-                student,
-                ids.clone(),
-                probabilities.clone(),
-                tail.clone(),
-                weights,
-                self.temperature,
-            ));
-        }
-        Ok(distily_kernels::divergence(
-            self.divergence,
-            student,
-            soft::shared_logits(tokens, &self.name)?,
-            weights,
-            self.temperature,
-        ))
-    }
-}
-
-impl Term for DivergenceTerm {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn weight(&self, step: usize) -> f64 {
-        self.weight.at(step)
-    }
-
-    fn taps(
-        &self,
-        student: &ModelShape,
-        teacher: &ModelShape,
-    ) -> Result<(Taps, Taps), ObjectiveError> {
-        check_vocabularies(&self.name, student, teacher)?;
-        Ok((Taps::none(), Taps::none()))
-    }
-
-    fn value(&self, comparison: &Comparison<'_>) -> Result<Tensor<1>, ObjectiveError> {
-        Ok(output_pass(&[(1.0, self)], comparison, None)?.total)
-    }
-
-    fn output_loss(&self) -> Option<&dyn OutputLoss> {
-        Some(self)
-    }
 }
 
 #[cfg(test)]

@@ -56,7 +56,7 @@ mod projected_logits;
 mod sampled_kl;
 mod schedule;
 mod sinkhorn;
-mod soft;
+mod soft_term;
 mod sparse;
 #[cfg(test)]
 mod testing;
@@ -75,7 +75,7 @@ pub use distily_core::{
 };
 pub use distily_kernels::Divergence;
 pub use distily_layermap::{LayerMap, LayerMapConfig};
-pub use divergence::{DivergenceTerm, divergence};
+pub use divergence::divergence;
 pub use features::{
     EnsembleProjector, LinearProjector, MlpProjector, OrthogonalProjector, Projector,
     ProjectorConfig, ProjectorConfigError, RelationHeadsError, Whitening, WhiteningError,
@@ -86,10 +86,11 @@ pub use gradients::{GradientPolicy, GradientReport, GroupGradient, TermGradient}
 pub use head_pass::{default_chunk, through_head};
 pub use label_confidence::label_confidence;
 pub use layer_search::{FoundLayers, LayerScore, LayerSearch, LayerSearchError};
-pub use sampled_kl::{SampledKl, sampled_kl};
+pub use sampled_kl::sampled_kl;
 pub use schedule::{Ramp, RampForm, Weight};
-pub use sinkhorn::{Sinkhorn, sinkhorn};
+pub use sinkhorn::sinkhorn;
+pub use soft_term::{SoftLoss, SoftTerm};
 pub use sparse::{random_sample, top_k};
-pub use top_k_kl::{TopKKl, top_k_kl};
-pub use uld::{Uld, uld};
+pub use top_k_kl::top_k_kl;
+pub use uld::uld;
 pub use weights::mean_over;

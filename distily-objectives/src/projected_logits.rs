@@ -1,6 +1,6 @@
 use crate::counting::Counting;
 use crate::output_pass::TeacherRows;
-use crate::{DivergenceTerm, Projector};
+use crate::{Projector, SoftTerm};
 use burn::module::Module;
 use burn::tensor::Tensor;
 use distily_core::{Comparison, ModelShape, ObjectiveError, OutputLoss, OutputTokens, Taps};
@@ -11,7 +11,7 @@ use std::sync::Arc;
 #[derive(Module, Debug)]
 pub(crate) struct ProjectedLogits {
     #[module(skip)]
-    pub(crate) term: Arc<DivergenceTerm>,
+    pub(crate) term: Arc<SoftTerm>,
     pub(crate) projector: Projector,
     /// Of the student and the teacher that it was made for.
     #[module(skip)]

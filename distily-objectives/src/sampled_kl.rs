@@ -1,11 +1,5 @@
-use crate::output_pass::{check_vocabularies, output_pass};
 use crate::sparse::Sparse;
-use crate::{Weight, soft};
 use burn::tensor::Tensor;
-use distily_core::{
-    Comparison, ModelShape, ObjectiveError, OutputLoss, OutputTokens, Seed, Taps, Term,
-    ValueAndGradient,
-};
 use rand::Rng;
 
 /// Forward KL to ids drawn from a teacher (random sampling KD, ACL 2025): Σ weight · T² · Σ_ids
@@ -36,82 +30,27 @@ pub fn sampled_kl(
         .attached_to(student)
 }
 
-/// [`sampled_kl`] as a [`Term`], of a teacher whose logits are known. What is drawn depends on the
-/// seed, the optimizer step and the prediction's place in its batch alone.
-#[derive(Debug, Clone, PartialEq)]
-pub struct SampledKl {
-    /// What logs and reports call it.
-    pub name: String,
-    /// Its factor in the objective.
-    pub weight: Weight,
-    /// How many ids are drawn for each token.
-    pub draws: usize,
-    /// Of the draws.
-    pub seed: Seed,
-    /// The temperature T.
-    pub temperature: f64,
-    /// Whether it is multiplied by T², so that its gradient keeps its size when T changes.
-    pub temperature_squared: bool,
-}
-
-impl OutputLoss for SampledKl {
-    fn value_and_gradient(
-        &self,
-        tokens: &OutputTokens,
-    ) -> Result<ValueAndGradient, ObjectiveError> {
-        let teacher = soft::shared_logits(tokens, &self.name)?;
-        let weights = soft::weights(tokens, self.temperature, self.temperature_squared);
-        let mut generator = self.seed.generator("sampled_kl", tokens.step as u64);
-        // Where the tokens of the chunks before end: words of 32 bits, and chunks change nothing.
-        generator.set_word_pos(2 * self.draws as u128 * tokens.first as u128);
-        let known = Sparse::random_sample(teacher, self.draws, self.temperature, &mut generator);
-        Ok(known.kl(tokens.student.clone(), weights, self.temperature))
-    }
-}
-
-impl Term for SampledKl {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn weight(&self, step: usize) -> f64 {
-        self.weight.at(step)
-    }
-
-    fn taps(
-        &self,
-        student: &ModelShape,
-        teacher: &ModelShape,
-    ) -> Result<(Taps, Taps), ObjectiveError> {
-        check_vocabularies(&self.name, student, teacher)?;
-        Ok((Taps::none(), Taps::none()))
-    }
-
-    fn value(&self, comparison: &Comparison<'_>) -> Result<Tensor<1>, ObjectiveError> {
-        Ok(output_pass(&[(1.0, self)], comparison, None)?.total)
-    }
-
-    fn output_loss(&self) -> Option<&dyn OutputLoss> {
-        Some(self)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::features::testing::{Law, laws};
+    use crate::output_pass::output_pass;
     use crate::testing::Scene;
+    use crate::{SoftLoss, SoftTerm};
     use burn::tensor::Device;
+    use distily_core::Seed;
     use proptest::prelude::*;
 
-    fn term(seed: u64) -> SampledKl {
-        SampledKl {
+    fn term(seed: u64) -> SoftTerm {
+        SoftTerm {
             name: "sampled_kl".to_owned(),
             weight: 1.0.into(),
-            draws: 5,
-            seed: Seed(seed),
             temperature: 2.0,
             temperature_squared: true,
+            loss: SoftLoss::SampledKl {
+                draws: 5,
+                seed: Seed(seed),
+            },
         }
     }
 

@@ -1,11 +1,7 @@
 use crate::counting::Counting;
-use crate::output_pass::{check_vocabularies, output_pass};
-use crate::{Weight, soft};
 use burn::tensor::Tensor;
 use burn::tensor::activation::softmax;
-use distily_core::{
-    Comparison, ModelShape, ObjectiveError, OutputLoss, OutputTokens, Taps, Term, ValueAndGradient,
-};
+use distily_core::ValueAndGradient;
 use distily_kernels::{in_format_of, pairwise_l1, pairwise_l1_gradient, widened};
 
 /// Sinkhorn distance between the tokens of a batch (SinKD, 2402.17110): Σ weights · T² · ⟨P, C⟩,
@@ -41,7 +37,7 @@ pub fn sinkhorn(
         .attached_to(student)
 }
 
-fn value_and_gradient(
+pub(crate) fn value_and_gradient(
     student: &Tensor<2>,
     teacher: Tensor<2>,
     weights: Tensor<1>,
@@ -90,69 +86,6 @@ fn value_and_gradient(
     ValueAndGradient {
         value: transport.value * factor,
         gradient: counting.spread(gradient),
-    }
-}
-
-/// [`sinkhorn`] as a [`Term`]. It is not fused with the output losses, which see a few tokens at a
-/// time: it computes the logits of all predictions that are scored in one go, and needs the memory
-/// that [`sinkhorn`] tells.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Sinkhorn {
-    /// What logs and reports call it.
-    pub name: String,
-    /// Its factor in the objective.
-    pub weight: Weight,
-    /// The temperature T.
-    pub temperature: f64,
-    /// Whether it is multiplied by T², so that its gradient keeps its size when T changes.
-    pub temperature_squared: bool,
-    /// How blurred the plan is, in units of the distances, which are 0 to 2; above 0.
-    pub epsilon: f64,
-    /// How often the plan's marginals are made true; at least 1.
-    pub iterations: usize,
-}
-
-/// Of the tokens that it is given, which must be all of a batch.
-impl OutputLoss for Sinkhorn {
-    fn value_and_gradient(
-        &self,
-        tokens: &OutputTokens,
-    ) -> Result<ValueAndGradient, ObjectiveError> {
-        Ok(value_and_gradient(
-            &tokens.student,
-            soft::shared_logits(tokens, &self.name)?,
-            soft::weights(tokens, self.temperature, self.temperature_squared),
-            self.temperature,
-            self.epsilon,
-            self.iterations,
-        ))
-    }
-}
-
-impl Term for Sinkhorn {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn weight(&self, step: usize) -> f64 {
-        self.weight.at(step)
-    }
-
-    fn taps(
-        &self,
-        student: &ModelShape,
-        teacher: &ModelShape,
-    ) -> Result<(Taps, Taps), ObjectiveError> {
-        check_vocabularies(&self.name, student, teacher)?;
-        Ok((Taps::none(), Taps::none()))
-    }
-
-    fn value(&self, comparison: &Comparison<'_>) -> Result<Tensor<1>, ObjectiveError> {
-        Ok(output_pass(&[(1.0, self)], comparison, Some(usize::MAX))?.total)
-    }
-
-    fn is_of_output(&self) -> bool {
-        true
     }
 }
 
@@ -231,7 +164,9 @@ mod tests {
     use super::*;
     use crate::features::testing::{laws, random};
     use crate::testing::Scene;
+    use crate::{SoftLoss, SoftTerm};
     use burn::tensor::Device;
+    use distily_core::Term;
     use proptest::prelude::*;
 
     proptest! {
@@ -310,13 +245,15 @@ mod tests {
     #[test]
     fn as_a_term_it_sees_the_whole_batch() {
         let scene = Scene::new([11, 11], 3);
-        let term = Sinkhorn {
+        let term = SoftTerm {
             name: "sinkhorn".to_owned(),
             weight: 1.0.into(),
             temperature: 2.0,
             temperature_squared: false,
-            epsilon: 0.1,
-            iterations: 5,
+            loss: SoftLoss::Sinkhorn {
+                epsilon: 0.1,
+                iterations: 5,
+            },
         };
         assert!(term.output_loss().is_none());
         let value = term

@@ -1,10 +1,5 @@
-use crate::output_pass::{check_vocabularies, output_pass};
 use crate::sparse::Sparse;
-use crate::{Weight, soft};
 use burn::tensor::Tensor;
-use distily_core::{
-    Comparison, ModelShape, ObjectiveError, OutputLoss, OutputTokens, Taps, Term, ValueAndGradient,
-};
 
 /// Forward KL to a teacher's `k` likeliest ids at each token, with all others as one event:
 /// Σ weight · T² · (Σ_top p log(p/q) + p_rest log(p_rest / q_rest)), where p and q are the softmax of
@@ -31,67 +26,15 @@ pub fn top_k_kl(
         .attached_to(student)
 }
 
-/// [`top_k_kl`] as a [`Term`], of a teacher whose logits are known.
-#[derive(Debug, Clone, PartialEq)]
-pub struct TopKKl {
-    /// What logs and reports call it.
-    pub name: String,
-    /// Its factor in the objective.
-    pub weight: Weight,
-    /// How many ids of each token.
-    pub k: usize,
-    /// The temperature T.
-    pub temperature: f64,
-    /// Whether it is multiplied by T², so that its gradient keeps its size when T changes.
-    pub temperature_squared: bool,
-}
-
-impl OutputLoss for TopKKl {
-    fn value_and_gradient(
-        &self,
-        tokens: &OutputTokens,
-    ) -> Result<ValueAndGradient, ObjectiveError> {
-        let teacher = soft::shared_logits(tokens, &self.name)?;
-        let weights = soft::weights(tokens, self.temperature, self.temperature_squared);
-        let known = Sparse::top_k(teacher, self.k, self.temperature);
-        Ok(known.kl(tokens.student.clone(), weights, self.temperature))
-    }
-}
-
-impl Term for TopKKl {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn weight(&self, step: usize) -> f64 {
-        self.weight.at(step)
-    }
-
-    fn taps(
-        &self,
-        student: &ModelShape,
-        teacher: &ModelShape,
-    ) -> Result<(Taps, Taps), ObjectiveError> {
-        check_vocabularies(&self.name, student, teacher)?;
-        Ok((Taps::none(), Taps::none()))
-    }
-
-    fn value(&self, comparison: &Comparison<'_>) -> Result<Tensor<1>, ObjectiveError> {
-        Ok(output_pass(&[(1.0, self)], comparison, None)?.total)
-    }
-
-    fn output_loss(&self) -> Option<&dyn OutputLoss> {
-        Some(self)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::divergence;
     use crate::features::testing::{Law, laws, random};
     use crate::testing::Scene;
+    use crate::{SoftLoss, SoftTerm};
     use burn::tensor::Device;
+    use distily_core::Term;
     use distily_kernels::Divergence;
     use proptest::prelude::*;
 
@@ -148,12 +91,12 @@ mod tests {
 
     #[test]
     fn two_vocabularies_are_refused() {
-        let term = TopKKl {
+        let term = SoftTerm {
             name: "top_k_kl".to_owned(),
             weight: 1.0.into(),
-            k: 3,
             temperature: 1.0,
             temperature_squared: true,
+            loss: SoftLoss::TopKKl { k: 3 },
         };
         let error = term
             .value(&Scene::new([1100, 20], 4).comparison(0))
@@ -165,12 +108,12 @@ mod tests {
     fn as_a_term_it_is_the_same() {
         let scene = Scene::new([11, 11], 4);
         for temperature_squared in [true, false] {
-            let term = TopKKl {
+            let term = SoftTerm {
                 name: "top_k_kl".to_owned(),
                 weight: 1.0.into(),
-                k: 3,
                 temperature: 2.0,
                 temperature_squared,
+                loss: SoftLoss::TopKKl { k: 3 },
             };
             let value = term
                 .value(&scene.comparison(0))

@@ -1,9 +1,4 @@
-use crate::output_pass::output_pass;
-use crate::{Weight, soft};
 use burn::tensor::Tensor;
-use distily_core::{
-    Comparison, ModelShape, ObjectiveError, OutputLoss, OutputTokens, Taps, Term, ValueAndGradient,
-};
 
 /// Universal logit distillation: Σ weight · T² · Σ_rank |p_rank - q_rank|, where p and q are the
 /// softmax of the teacher's and the student's logits over the temperature T, each sorted from its
@@ -27,68 +22,15 @@ pub fn uld(
     distily_kernels::uld(student.clone(), teacher, weights, temperature).attached_to(student)
 }
 
-/// [`uld`] as a [`Term`]. Student and teacher are compared place by place: a teacher with another
-/// tokenizer has to answer at the student's tokens.
-///
-/// Where the vocabularies differ so little that they can be one, padded differently, the columns
-/// that only one side has take no part.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Uld {
-    /// What logs and reports call it.
-    pub name: String,
-    /// Its factor in the objective.
-    pub weight: Weight,
-    /// The temperature T.
-    pub temperature: f64,
-    /// Whether it is multiplied by T², so that its gradient keeps its size when T changes.
-    pub temperature_squared: bool,
-}
-
-impl OutputLoss for Uld {
-    fn value_and_gradient(
-        &self,
-        tokens: &OutputTokens,
-    ) -> Result<ValueAndGradient, ObjectiveError> {
-        let teacher = soft::teacher_logits(tokens, &self.name)?;
-        let weights = soft::weights(tokens, self.temperature, self.temperature_squared);
-        let student = tokens.student.clone();
-        Ok(distily_kernels::uld(
-            student,
-            teacher,
-            weights,
-            self.temperature,
-        ))
-    }
-}
-
-impl Term for Uld {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn weight(&self, step: usize) -> f64 {
-        self.weight.at(step)
-    }
-
-    fn taps(&self, _: &ModelShape, _: &ModelShape) -> Result<(Taps, Taps), ObjectiveError> {
-        Ok((Taps::none(), Taps::none()))
-    }
-
-    fn value(&self, comparison: &Comparison<'_>) -> Result<Tensor<1>, ObjectiveError> {
-        Ok(output_pass(&[(1.0, self)], comparison, None)?.total)
-    }
-
-    fn output_loss(&self) -> Option<&dyn OutputLoss> {
-        Some(self)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::CrossEntropy;
     use crate::features::testing::{Law, laws, laws_of, random, some_tokens};
+    use crate::output_pass::output_pass;
     use crate::testing::Scene;
+    use crate::{SoftLoss, SoftTerm};
+    use distily_core::Term;
     use proptest::prelude::*;
 
     proptest! {
@@ -109,11 +51,12 @@ mod tests {
     #[test]
     fn two_vocabularies_are_compared_whole() {
         let scene = Scene::new([1100, 20], 5);
-        let term = Uld {
+        let term = SoftTerm {
             name: "uld".to_owned(),
             weight: 1.0.into(),
             temperature: 2.0,
             temperature_squared: false,
+            loss: SoftLoss::Uld,
         };
         let labels = CrossEntropy {
             name: "cross_entropy".to_owned(),
@@ -139,11 +82,12 @@ mod tests {
     #[test]
     fn a_teacher_known_at_some_ids_alone_is_refused() {
         let scene = Scene::new([11, 11], 5).with_sparse_teacher();
-        let term = Uld {
+        let term = SoftTerm {
             name: "my_uld".to_owned(),
             weight: 1.0.into(),
             temperature: 1.0,
             temperature_squared: true,
+            loss: SoftLoss::Uld,
         };
         let error = term.value(&scene.comparison(0)).unwrap_err().to_string();
         assert!(

@@ -26,8 +26,8 @@ fn assert_close(cases: Vec<Against>, at_least: usize) {
 
 #[test]
 fn losses_on_the_output_are_torchs() {
-    assert_close(golden::divergences::cases(), 30);
-    assert_close(golden::output_losses::cases(), 18);
+    assert_close(golden::output::divergences(), 30);
+    assert_close(golden::output::others(), 18);
 }
 
 #[test]

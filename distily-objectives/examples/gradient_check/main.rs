@@ -39,8 +39,8 @@ const OF_OUTPUT: [LossConfig; 15] = [
 
 fn main() {
     println!("{INTRODUCTION}");
-    let of_output = golden::divergences::cases().into_iter();
-    let torch = worst(of_output.chain(golden::output_losses::cases()));
+    let of_output = golden::output::divergences().into_iter();
+    let torch = worst(of_output.chain(golden::output::others()));
     let names = CONDITIONS.map(|condition| condition.name).join(" | ");
     println!("## Losses on the output distribution\n\n| loss | form | {names} | torch |");
     println!("|---|---|{}---|", "---|".repeat(CONDITIONS.len()));
@@ -66,7 +66,7 @@ fn main() {
         }
     }
     let of_features = golden::features::cases().into_iter();
-    let torch = worst(of_features.chain(golden::output_losses::cases()));
+    let torch = worst(of_features.chain(golden::output::others()));
     println!(
         "\n## Losses on features, and between tokens\n\n| loss | all tokens | mask | torch |\n|---|---|---|---|"
     );

@@ -74,9 +74,10 @@ pub enum GradientPolicy {
     #[default]
     Fixed,
     /// The loss L_o + |L_o / L_f| L_f, the factor a constant to the gradient: both kinds weigh the
-    /// same in each batch. One forward and one backward, as [`Fixed`](Self::Fixed).
+    /// same in each batch, whatever the weights of the terms on features are together. One forward
+    /// and one backward, as [`Fixed`](Self::Fixed).
     BalancedByLoss,
-    /// o + f |o| / |f|. Costs a second forward and backward of the student, and memory for a second
+    /// o + f |o| / |f|, whatever the weights of the terms on features are together. Costs a second forward and backward of the student, and memory for a second
     /// gradient.
     BalancedByNorm,
     /// o + f', where f' is f without its component against o if there is one, that is where

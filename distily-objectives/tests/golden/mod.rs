@@ -1,9 +1,8 @@
 //! What torch says of every loss, from the files beside this one.
 #![allow(clippy::unwrap_used)]
 
-pub(crate) mod divergences;
 pub(crate) mod features;
-pub(crate) mod output_losses;
+pub(crate) mod output;
 
 /// How far one case is from torch, over the largest magnitude there.
 pub(crate) struct Against {
