@@ -99,7 +99,7 @@ pub(crate) fn output_pass(
     let targets = comparison.batch.target_ids(&device).unsqueeze_dim::<2>(1);
     let targets = counting.ids(targets).squeeze_dim::<1>(1);
     let share = 1.0 / comparison.predictions.max(1) as f64;
-    let mut values: Vec<Option<Tensor<1>>> = vec![None; losses.len()];
+    let mut values: Vec<Tensor<1>> = vec![Tensor::zeros([1], &device); losses.len()];
     let chunk = chunk.unwrap_or_else(|| default_chunk(comparison.head.vocabulary()));
     let total = through_head(
         counting.rows(hidden),
@@ -125,10 +125,7 @@ pub(crate) fn output_pass(
             let mut sum: Option<ValueAndGradient> = None;
             for ((weight, loss), total) in losses.iter().zip(&mut values) {
                 let part = loss.value_and_gradient(&tokens)?;
-                *total = Some(match total.take() {
-                    None => part.value.clone(),
-                    Some(before) => before + part.value.clone(),
-                });
+                *total = total.clone() + part.value.clone();
                 let part = scaled(part, *weight);
                 sum = Some(match sum {
                     None => part,
@@ -148,14 +145,7 @@ pub(crate) fn output_pass(
             })
         },
     )?;
-    let zero = || Tensor::zeros([1], &device);
-    Ok(OutputPass {
-        total,
-        values: values
-            .into_iter()
-            .map(|value| value.unwrap_or_else(zero))
-            .collect(),
-    })
+    Ok(OutputPass { total, values })
 }
 
 fn scaled(part: ValueAndGradient, weight: f64) -> ValueAndGradient {

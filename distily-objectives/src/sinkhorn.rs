@@ -16,8 +16,10 @@ use distily_kernels::{in_format_of, pairwise_l1, pairwise_l1_gradient, widened};
 /// logarithms, and is taken in closed form with the value; the teacher gets none.
 ///
 /// **Not 0 for equals**: at an `epsilon` above 0 the plan moves some mass between tokens that
-/// differ, and nothing is taken off for that, as a Sinkhorn divergence does. **Not a mean over tokens**: the value is that of the batch times Σ weights, so an
-/// accumulated step is the mean of its batches' losses, weighted by their tokens.
+/// differ, and nothing is taken off for that, as a Sinkhorn divergence does.
+///
+/// **Not a mean over tokens**: the value is that of the batch times Σ weights, so an accumulated step
+/// is the mean of its batches' losses, weighted by their tokens.
 ///
 /// With n tokens that count and a vocabulary of v, it takes 2 n² v steps, and holds some three times
 /// n · v numbers beside the logits of both sides, and a few times n²: never `[n, n, v]`.

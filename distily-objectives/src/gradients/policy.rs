@@ -77,8 +77,8 @@ pub enum GradientPolicy {
     /// same in each batch, whatever the weights of the terms on features are together. One forward
     /// and one backward, as [`Fixed`](Self::Fixed).
     BalancedByLoss,
-    /// o + f |o| / |f|, whatever the weights of the terms on features are together. Costs a second forward and backward of the student, and memory for a second
-    /// gradient.
+    /// o + f |o| / |f|, whatever the weights of the terms on features are together. Costs a second
+    /// forward and backward of the student, and memory for a second gradient.
     BalancedByNorm,
     /// o + f', where f' is f without its component against o if there is one, that is where
     /// o · f < 0, and at most `cap` |o| long: the projection of PCGrad (Yu et al., 2001.06782), with
