@@ -1,4 +1,5 @@
-/// A column for each row, each to the right of that of the row above, with the largest sum. Where there are more rows than columns, rows may share a column, but none goes back.
+/// A column for each row, each to the right of that of the row above, with the largest sum. Where there
+/// are more rows than columns, rows may share a column, but none goes back.
 pub(super) fn monotone(scores: &[Vec<f64>]) -> Vec<usize> {
     let (rows, columns) = (scores.len(), scores.first().map_or(0, Vec::len));
     // Less its own number of steps, the column of a row is not left of that of the row above.
