@@ -19,6 +19,7 @@
 //!
 //! The unsafe code of Distily is all here; see `native`.
 
+mod adamw;
 mod add_product;
 mod attach_gradient;
 mod attention;
@@ -27,11 +28,13 @@ mod divergence;
 mod format;
 mod gelu;
 mod layer_norm;
+mod lion;
 mod rms_norm;
 mod rotary;
 mod segments;
 mod silu_gate;
 mod sparse_kl;
+mod sum_of_squares;
 #[cfg(test)]
 mod testing;
 mod value_and_gradient;
@@ -39,6 +42,7 @@ mod value_and_gradient;
 #[cfg(feature = "flex")]
 mod native;
 
+pub use adamw::{AdamWStep, adamw};
 pub use add_product::add_product;
 pub use attach_gradient::attach_gradient;
 pub use attention::{attention_weights, causal_attention, weighted_values};
@@ -47,9 +51,11 @@ pub use divergence::{Divergence, divergence};
 pub use format::in_format_of;
 pub use gelu::gelu_tanh;
 pub use layer_norm::layer_norm;
+pub use lion::{LionStep, lion};
 pub use rms_norm::rms_norm;
 pub use rotary::rotary;
 pub use segments::Segments;
 pub use silu_gate::silu_gate;
 pub use sparse_kl::sparse_kl;
+pub use sum_of_squares::sum_of_squares;
 pub use value_and_gradient::ValueAndGradient;

@@ -33,6 +33,7 @@
 mod clip;
 mod config;
 mod error;
+mod optimizer;
 mod schedule;
 mod trainer;
 

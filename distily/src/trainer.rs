@@ -1,10 +1,12 @@
-use crate::clip::clip_by_global_norm;
+use crate::clip::{clip_factor, global_norm};
+use crate::optimizer::Optimizer;
 use crate::{TrainError, TrainingConfig};
 use burn::module::{Module, ModuleVisitor, Param};
-use burn::optim::{GradientsAccumulator, GradientsParams, ModuleOptimizer};
+use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::Tensor;
 use distily_core::{CausalLm, Comparison, Objective, Taps, Teacher, TokenBatch};
 use std::sync::Arc;
+use tracing::debug_span;
 
 /// What the optimizer sees: the student, and the objective with its projectors.
 #[derive(Module, Debug)]
@@ -47,14 +49,6 @@ pub struct Trainer<S: CausalLm, O: Objective> {
     step: usize,
 }
 
-struct Optimizer(ModuleOptimizer);
-
-impl std::fmt::Debug for Optimizer {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Optimizer")
-    }
-}
-
 const STEPPING: &str = "the trainee is only out while the optimizer steps";
 
 impl<S: CausalLm, O: Objective> Trainer<S, O> {
@@ -84,7 +78,7 @@ impl<S: CausalLm, O: Objective> Trainer<S, O> {
         Ok(Self {
             trainee: Some(Trainee { student, objective }),
             teacher,
-            optimizer: Optimizer(config.optimizer.build()),
+            optimizer: Optimizer::new(config.optimizer),
             config,
             student_taps,
             teacher_taps,
@@ -112,7 +106,8 @@ impl<S: CausalLm, O: Objective> Trainer<S, O> {
     }
 
     /// One optimizer step on the mean over every scored prediction of `batches`, which are run one
-    /// after the other (gradient accumulation).
+    /// after the other (gradient accumulation). Its phases are `tracing` spans: `teacher`, `student`
+    /// (with the loss), `backward` and `optimizer`.
     ///
     /// # Errors
     ///
@@ -128,16 +123,19 @@ impl<S: CausalLm, O: Objective> Trainer<S, O> {
         let mut terms: Vec<(String, f64)> = Vec::new();
         for batch in batches {
             let trainee = self.trainee();
-            let teacher = self.teacher.answer(batch, &self.teacher_taps)?;
-            let student = trainee.student.forward(batch, &self.student_taps)?;
-            let losses = trainee.objective.evaluate(&Comparison {
-                student: &student,
-                head: &trainee.student.head(),
-                teacher: &teacher,
-                batch,
-                predictions,
+            let teacher = debug_span!("teacher")
+                .in_scope(|| self.teacher.answer(batch, &self.teacher_taps))?;
+            let losses = debug_span!("student").in_scope(|| {
+                let student = trainee.student.forward(batch, &self.student_taps)?;
+                trainee.objective.evaluate(&Comparison {
+                    student: &student,
+                    head: &trainee.student.head(),
+                    teacher: &teacher,
+                    batch,
+                    predictions,
+                })
             })?;
-            drop((student, teacher));
+            drop(teacher);
             loss += scalar(&losses.total);
             for (index, term) in losses.terms.iter().enumerate() {
                 let value = scalar(&term.value);
@@ -147,6 +145,7 @@ impl<S: CausalLm, O: Objective> Trainer<S, O> {
                 }
             }
             if losses.total.is_tracked() {
+                let _phase = debug_span!("backward").entered();
                 let of_batch = losses.total.backward();
                 gradients.accumulate(trainee, GradientsParams::from_grads(of_batch, trainee));
             }
@@ -154,9 +153,10 @@ impl<S: CausalLm, O: Objective> Trainer<S, O> {
         if !loss.is_finite() {
             return Err(TrainError::Diverged { step, loss });
         }
+        let _phase = debug_span!("optimizer").entered();
         let learning_rate = self.config.learning_rate().at(self.step);
-        let (gradients, gradient_norm) =
-            clip_by_global_norm(self.trainee(), gradients.grads(), self.config.clip);
+        let gradients = gradients.grads();
+        let gradient_norm = global_norm(self.trainee(), &gradients);
         if !gradient_norm.is_finite() {
             return Err(TrainError::GradientDiverged {
                 step,
@@ -164,7 +164,11 @@ impl<S: CausalLm, O: Objective> Trainer<S, O> {
             });
         }
         let trainee = self.trainee.take().expect(STEPPING);
-        self.trainee = Some(self.optimizer.0.step(learning_rate, trainee, gradients));
+        let factor = clip_factor(gradient_norm, self.config.clip);
+        let stepped = self
+            .optimizer
+            .step(learning_rate, factor, trainee, gradients);
+        self.trainee = Some(stepped);
         self.step = step;
         tracing::debug!(step, loss, learning_rate, gradient_norm, "step");
         Ok(StepReport {
