@@ -115,6 +115,7 @@ impl Default for Evaluation {
 }
 
 fn main() -> Result<()> {
+    distily::kernels::keep_freed_memory();
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .init();

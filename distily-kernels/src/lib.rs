@@ -27,6 +27,8 @@ mod cross_entropy;
 mod divergence;
 mod format;
 mod gelu;
+#[cfg(feature = "mimalloc")]
+mod keep_freed_memory;
 mod layer_norm;
 mod lion;
 mod rms_norm;
@@ -50,6 +52,8 @@ pub use cross_entropy::cross_entropy;
 pub use divergence::{Divergence, divergence};
 pub use format::in_format_of;
 pub use gelu::gelu_tanh;
+#[cfg(feature = "mimalloc")]
+pub use keep_freed_memory::keep_freed_memory;
 pub use layer_norm::layer_norm;
 pub use lion::{LionStep, lion};
 pub use rms_norm::rms_norm;
