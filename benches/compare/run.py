@@ -47,10 +47,11 @@ A student has every second block of its teacher: 6 of GPT-2's 12 (random weights
 tokens: forward KL on the logits; squared errors of 4 hidden states; relations of the last layer's queries, keys and values. AdamW (torch's
 fused one), and the gradient clipped to a norm of 1.
 
-Times are in seconds. Distily's teacher ends before its head: its logits are computed, a chunk of tokens at a time, with the
-student's and the gradient of both heads, in the phase of the student. Beyond is the peak of memory less what the process held before it loaded anything, the
-weights of both models, the student's gradients and their moments. The share is that of {peak:.0f} GFLOP/s, the most that a product
-of 1024 x 1024 matrices reached in any run; counted are the products of a step, forward and back.
+Times are in seconds. Distily's teacher ends before its head: in the phase of the student the logits of both are computed, a chunk of
+tokens at a time, and the gradient of the student's head right with them; torch does that going backward. Beyond is the peak of memory
+less what the process held before it loaded anything, the weights of both models, the student's gradients and their moments. The share
+is that of {peak:.0f} GFLOP/s, the most that a product of 1024 x 1024 matrices reached in any run; counted are the products of a step,
+forward and back.
 
 | what | side | step | teacher | student | backward | optimizer | tokens/s | peak, MiB | beyond, MiB | share |
 |---|---|---|---|---|---|---|---|---|---|---|"""
