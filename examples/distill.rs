@@ -130,6 +130,7 @@ impl Default for Evaluation {
 const CALIBRATION: usize = 8;
 
 fn main() -> Result<()> {
+    distily::kernels::keep_freed_memory();
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .init();

@@ -41,6 +41,7 @@ const VOCABULARY: usize = 1024;
 const END_OF_TEXT: &str = "<|endoftext|>";
 
 fn main() -> Result<()> {
+    distily::kernels::keep_freed_memory();
     let arguments = Arguments::parse();
     let seed = Seed(arguments.seed);
     let stories: Vec<String> = Stories::new(seed).take(20_000).collect();

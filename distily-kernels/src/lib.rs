@@ -19,6 +19,7 @@
 //!
 //! The unsafe code of Distily is all here; see `native`.
 
+mod adamw;
 mod add_product;
 mod attach_gradient;
 mod attention;
@@ -27,13 +28,17 @@ mod cross_entropy;
 mod divergence;
 mod format;
 mod gelu;
+#[cfg(feature = "mimalloc")]
+mod keep_freed_memory;
 mod layer_norm;
+mod lion;
 mod pairwise_l1;
 mod rms_norm;
 mod rotary;
 mod segments;
 mod silu_gate;
 mod sparse_kl;
+mod sum_of_squares;
 #[cfg(test)]
 mod testing;
 mod uld;
@@ -42,6 +47,7 @@ mod value_and_gradient;
 #[cfg(feature = "flex")]
 mod native;
 
+pub use adamw::{AdamWStep, adamw};
 pub use add_product::add_product;
 pub use attach_gradient::attach_gradient;
 pub use attention::{attention_weights, causal_attention, weighted_values};
@@ -50,12 +56,16 @@ pub use cross_entropy::cross_entropy;
 pub use divergence::{Divergence, divergence};
 pub use format::{in_format_of, widened};
 pub use gelu::gelu_tanh;
+#[cfg(feature = "mimalloc")]
+pub use keep_freed_memory::keep_freed_memory;
 pub use layer_norm::layer_norm;
+pub use lion::{LionStep, lion};
 pub use pairwise_l1::{pairwise_l1, pairwise_l1_gradient};
 pub use rms_norm::rms_norm;
 pub use rotary::rotary;
 pub use segments::Segments;
 pub use silu_gate::silu_gate;
 pub use sparse_kl::sparse_kl;
+pub use sum_of_squares::sum_of_squares;
 pub use uld::uld;
 pub use value_and_gradient::ValueAndGradient;

@@ -1,6 +1,5 @@
 use crate::schedule::LearningRate;
 use crate::{Schedule, TrainError};
-use burn::optim::{AdamWConfig, LionConfig, ModuleOptimizer};
 use distily_objectives::GradientPolicy;
 use serde::{Deserialize, Serialize};
 
@@ -122,31 +121,6 @@ impl Default for TrainingConfig {
 }
 
 impl OptimizerConfig {
-    pub(crate) fn build(self) -> ModuleOptimizer {
-        match self {
-            Self::AdamW {
-                beta_1,
-                beta_2,
-                epsilon,
-                weight_decay,
-            } => AdamWConfig::new()
-                .with_beta_1(beta_1)
-                .with_beta_2(beta_2)
-                .with_epsilon(epsilon)
-                .with_weight_decay(weight_decay)
-                .init(),
-            Self::Lion {
-                beta_1,
-                beta_2,
-                weight_decay,
-            } => LionConfig::new()
-                .with_beta_1(beta_1)
-                .with_beta_2(beta_2)
-                .with_weight_decay(weight_decay)
-                .init(),
-        }
-    }
-
     fn check(self) -> Result<(), TrainError> {
         let (beta_1, beta_2, epsilon, weight_decay) = match self {
             Self::AdamW {

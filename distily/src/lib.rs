@@ -34,6 +34,7 @@
 mod clip;
 mod config;
 mod error;
+mod optimizer;
 mod pass;
 mod schedule;
 mod trainer;

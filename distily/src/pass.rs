@@ -5,6 +5,7 @@ use distily_core::{
     Answer, CausalLm, Comparison, LossTerms, Objective, ObjectivePart, Taps, TokenBatch,
 };
 use distily_objectives::GradientPolicy;
+use tracing::debug_span;
 
 /// A batch of a step, as every pass over it sees it.
 pub(crate) struct Lesson<'a, S: CausalLm, O: Objective> {
@@ -86,8 +87,9 @@ impl<S: CausalLm, O: Objective> Pass<S, O> {
         lesson: &Lesson<'_, S, O>,
         teacher: Answer,
     ) -> Result<(), TrainError> {
-        let total = self.forward(lesson, teacher)?;
+        let total = debug_span!("student").in_scope(|| self.forward(lesson, teacher))?;
         if total.is_tracked() {
+            let _phase = debug_span!("backward").entered();
             let of_batch = GradientsParams::from_grads(total.backward(), lesson.trainee);
             self.gradients.accumulate(lesson.trainee, of_batch);
         }

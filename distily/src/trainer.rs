@@ -1,13 +1,15 @@
-use crate::clip::clip_by_global_norm;
+use crate::clip::{clip_factor, global_norm};
+use crate::optimizer::Optimizer;
 use crate::pass::{Lesson, Pass};
 use crate::{TrainError, TrainingConfig};
 use burn::module::{Module, ModuleVisitor, Param};
-use burn::optim::{GradientsParams, ModuleOptimizer};
+use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
 use distily_core::{CausalLm, Objective, ObjectivePart, Taps, Teacher, TokenBatch};
 use distily_objectives::GradientReport;
 use std::iter::repeat_n;
 use std::sync::Arc;
+use tracing::debug_span;
 
 /// What the optimizer sees: the student, and the objective with its projectors.
 #[derive(Module, Debug)]
@@ -53,14 +55,6 @@ pub struct Trainer<S: CausalLm, O: Objective> {
     step: usize,
 }
 
-struct Optimizer(ModuleOptimizer);
-
-impl std::fmt::Debug for Optimizer {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Optimizer")
-    }
-}
-
 const STEPPING: &str = "the trainee is only out while the optimizer steps";
 
 impl<S: CausalLm, O: Objective> Trainer<S, O> {
@@ -91,7 +85,7 @@ impl<S: CausalLm, O: Objective> Trainer<S, O> {
         Ok(Self {
             trainee: Some(Trainee { student, objective }),
             teacher,
-            optimizer: Optimizer(config.optimizer.build()),
+            optimizer: Optimizer::new(config.optimizer),
             config,
             student_taps,
             teacher_taps,
@@ -124,7 +118,8 @@ impl<S: CausalLm, O: Objective> Trainer<S, O> {
     }
 
     /// One optimizer step on the mean over every scored prediction of `batches`, which are run one
-    /// after the other (gradient accumulation).
+    /// after the other (gradient accumulation). Its phases are `tracing` spans: `teacher`, `student`
+    /// (with the loss), `backward` and `optimizer`.
     ///
     /// # Errors
     ///
@@ -152,7 +147,8 @@ impl<S: CausalLm, O: Objective> Trainer<S, O> {
                 predictions,
                 step: self.step,
             };
-            let teacher = self.teacher.answer(batch, &self.teacher_taps)?;
+            let teacher = debug_span!("teacher")
+                .in_scope(|| self.teacher.answer(batch, &self.teacher_taps))?;
             let answers = repeat_n(teacher, passes.len() + observed.len());
             let observing = observed.iter_mut().map(|(_, pass)| pass);
             for (pass, teacher) in passes.iter_mut().chain(observing).zip(answers) {
@@ -163,6 +159,7 @@ impl<S: CausalLm, O: Objective> Trainer<S, O> {
         if !loss.is_finite() {
             return Err(TrainError::Diverged { step, loss });
         }
+        let _phase = debug_span!("optimizer").entered();
         let learning_rate = self.config.learning_rate().at(self.step);
         let mut terms = Vec::new();
         for pass in &mut passes {
@@ -174,7 +171,7 @@ impl<S: CausalLm, O: Objective> Trainer<S, O> {
             None => whole_or_output,
             Some(features) => policy.combine(trainee, whole_or_output, features),
         };
-        let (gradients, gradient_norm) = clip_by_global_norm(trainee, gradients, self.config.clip);
+        let gradient_norm = global_norm(trainee, &gradients);
         if !gradient_norm.is_finite() {
             return Err(TrainError::GradientDiverged {
                 step,
@@ -183,7 +180,11 @@ impl<S: CausalLm, O: Objective> Trainer<S, O> {
         }
         let report = (!observed.is_empty()).then(|| report(step, &trainee.student, observed));
         let trainee = self.trainee.take().expect(STEPPING);
-        self.trainee = Some(self.optimizer.0.step(learning_rate, trainee, gradients));
+        let factor = clip_factor(gradient_norm, self.config.clip);
+        let stepped = self
+            .optimizer
+            .step(learning_rate, factor, trainee, gradients);
+        self.trainee = Some(stepped);
         self.step = step;
         tracing::debug!(step, loss, learning_rate, gradient_norm, "step");
         Ok(StepReport {

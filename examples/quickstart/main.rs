@@ -33,6 +33,7 @@ struct Arguments {
 }
 
 fn main() -> Result<()> {
+    distily::kernels::keep_freed_memory();
     let arguments = Arguments::parse();
     let device = device();
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("quickstart/teacher");

@@ -1,0 +1,52 @@
+use burn::tensor::Tensor;
+
+/// Σ x², in f64: of a gradient whose norm is out of f32's range, too.
+pub fn sum_of_squares<const D: usize>(x: &Tensor<D>) -> f64 {
+    #[cfg(feature = "flex")]
+    if crate::native::serves(x) {
+        return crate::native::sum_of_squares(x);
+    }
+    composed(x)
+}
+
+fn composed<const D: usize>(x: &Tensor<D>) -> f64 {
+    let scalar = |x: Tensor<1>| f64::from(x.into_scalar::<f32>());
+    let squares = scalar(x.clone().square().sum());
+    if !squares.is_infinite() {
+        return squares;
+    }
+    // Relative to the largest, no square is out of range.
+    let largest = scalar(x.clone().abs().max());
+    largest * largest * scalar(x.clone().div_scalar(largest).square().sum())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::logits;
+    use burn::tensor::Device;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn both_forms_agree(
+            rows in 1usize..9, columns in 1usize..3000, seed in any::<u64>(), exponent in -9i32..36,
+        ) {
+            let x = logits([rows, columns], seed, 10f32.powi(exponent));
+            let [native, composed] = [sum_of_squares, composed].map(|form| form(&x));
+            prop_assert!((native - composed).abs() <= 1e-5 * composed, "{native} and {composed}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_number_stays_none() {
+        for x in [f32::NAN, f32::INFINITY] {
+            let x = Tensor::<1>::from_data([1.0, x], &Device::flex());
+            assert!(
+                [sum_of_squares, composed]
+                    .iter()
+                    .all(|form| !form(&x).is_finite())
+            );
+        }
+    }
+}
