@@ -49,7 +49,8 @@ impl Features {
 /// What a forward pass returns.
 #[derive(Debug, Clone)]
 pub struct Outputs {
-    /// The final hidden state, `[batch, seq, width]`: what the head reads.
+    /// The final hidden state, `[batch, seq, width]`: what the head reads. Where the taps do not want
+    /// it (see [`Taps::wants_output`]), a model may leave a hidden state of any layer here.
     pub hidden: Tensor<3>,
     /// The logits, `[batch, seq, vocabulary]`, if tapped.
     pub logits: Option<Tensor<3>>,

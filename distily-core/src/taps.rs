@@ -31,6 +31,7 @@ pub enum Feature {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Taps {
     logits: bool,
+    features_only: bool,
     embedding: bool,
     layers: BTreeMap<usize, BTreeSet<Feature>>,
 }
@@ -39,6 +40,23 @@ impl Taps {
     /// Nothing but the final hidden state, which every forward pass returns.
     pub fn none() -> Self {
         Self::default()
+    }
+
+    /// Nothing, not even the final hidden state: what no tapped feature needs is not computed, such
+    /// as the layers after the last that is tapped.
+    ///
+    /// ```
+    /// use distily_core::{Feature, Taps};
+    ///
+    /// let hidden = Taps::features_only().with(2, Feature::Hidden);
+    /// assert!(!hidden.wants_output());
+    /// assert!(hidden.union(&Taps::none()).wants_output());
+    /// ```
+    pub fn features_only() -> Self {
+        Self {
+            features_only: true,
+            ..Self::default()
+        }
     }
 
     /// The logits.
@@ -65,6 +83,7 @@ impl Taps {
     pub fn union(&self, other: &Self) -> Self {
         let mut union = self.clone();
         union.logits |= other.logits;
+        union.features_only &= other.features_only;
         union.embedding |= other.embedding;
         for (&layer, features) in &other.layers {
             union.layers.entry(layer).or_default().extend(features);
@@ -75,6 +94,11 @@ impl Taps {
     /// Whether the logits are kept.
     pub fn wants_logits(&self) -> bool {
         self.logits
+    }
+
+    /// Whether the final hidden state is read.
+    pub fn wants_output(&self) -> bool {
+        self.logits || !self.features_only
     }
 
     /// Whether the embedding output is kept.

@@ -24,6 +24,8 @@ pub enum Distribution {
         /// The mass of all other ids; 0 where the ids were drawn at random.
         tail: Tensor<2>,
     },
+    /// The taps did not want it: see [`Taps::wants_output`].
+    NotAsked,
 }
 
 /// A teacher's answer to a batch.
@@ -88,6 +90,7 @@ impl<M: LanguageModel + Module + 'static> Teacher for LiveTeacher<M> {
         let outputs = model.forward(batch, taps)?;
         let distribution = match outputs.logits {
             Some(logits) => Distribution::Logits(logits),
+            None if !taps.wants_output() => Distribution::NotAsked,
             None => Distribution::Hidden(outputs.hidden, Box::new(model.head())),
         };
         Ok(Answer {

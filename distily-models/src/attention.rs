@@ -45,15 +45,15 @@ impl Angles {
 
 /// Where the tokens of one forward pass stand.
 #[derive(Debug)]
-pub(crate) struct Places<'a> {
+pub(crate) struct Places {
     /// `None` where positions are learned.
-    pub(crate) angles: Option<&'a Angles>,
+    pub(crate) angles: Option<Angles>,
     /// Of all tokens, those of the cache first.
-    pub(crate) segments: &'a Segments,
+    pub(crate) segments: Segments,
 }
 
 /// Which of the attention's results are kept.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(crate) struct Kept {
     pub(crate) query: bool,
     pub(crate) key: bool,
@@ -89,7 +89,7 @@ impl SelfAttention {
     pub(crate) fn forward(
         &self,
         x: Tensor<3>,
-        places: &Places<'_>,
+        places: &Places,
         cached: Option<&mut Option<CachedLayer>>,
         kept: Kept,
         features: &mut LayerFeatures,
@@ -110,7 +110,7 @@ impl SelfAttention {
         features.key = kept.key.then(|| by_head(&key));
         features.value = kept.value.then(|| by_head(&value));
 
-        if let Some(angles) = places.angles {
+        if let Some(angles) = &places.angles {
             query = angles.turn(query);
             key = angles.turn(key);
         }
@@ -126,11 +126,11 @@ impl SelfAttention {
         }
         let scale = (self.head_width as f64).powf(-0.5);
         let attended = if kept.weights {
-            let weights = attention_weights(query, key, places.segments, scale);
+            let weights = attention_weights(query, key, &places.segments, scale);
             features.attention = Some(weights.clone());
             weighted_values(weights, value)
         } else {
-            causal_attention(query, key, value, places.segments, scale)
+            causal_attention(query, key, value, &places.segments, scale)
         };
         project(
             &self.o_proj,

@@ -4,13 +4,14 @@ use crate::linear::unfilled_linear;
 use crate::{DecoderConfig, FeedForward, ModelError, Norm, Precision, SelfAttention};
 use burn::module::Module;
 use burn::nn::{Embedding, Linear};
-use burn::tensor::module::embedding;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use distily_core::{
     Cache, CachedLayer, Feature, Features, ForwardError, Head, LanguageModel, LayerFeatures,
     ModelShape, Outputs, Seed, Segments, Taps, TokenBatch, in_format_of,
 };
+use distily_kernels::{embedding, recomputed};
 use rand_distr::{Distribution, Normal};
+use std::collections::BTreeSet;
 
 /// One block: attention and feed-forward, each behind a norm and around a residual connection.
 #[derive(Module, Debug)]
@@ -23,6 +24,24 @@ pub struct Block {
     pub post_attention_layernorm: Norm,
     /// The feed-forward block.
     pub mlp: FeedForward,
+}
+
+impl Block {
+    fn forward(
+        &self,
+        x: Tensor<3>,
+        places: &Places,
+        cached: Option<&mut Option<CachedLayer>>,
+        kept: Kept,
+        revealed: &mut LayerFeatures,
+    ) -> Tensor<3> {
+        let normal = self.input_layernorm.forward(x.clone());
+        let x = x + self
+            .self_attn
+            .forward(normal, places, cached, kept, revealed);
+        let normal = self.post_attention_layernorm.forward(x.clone());
+        x + self.mlp.forward(normal)
+    }
 }
 
 /// A decoder language model, of any [`Architecture`](crate::Architecture).
@@ -44,6 +63,9 @@ pub struct Decoder {
     pub lm_head: Option<Linear>,
     #[module(skip)]
     config: DecoderConfig,
+    /// The blocks that run again going backward.
+    #[module(skip)]
+    checkpointed: BTreeSet<usize>,
 }
 
 impl Decoder {
@@ -73,6 +95,7 @@ impl Decoder {
             lm_head: (!config.tied_head)
                 .then(|| unfilled_linear(config.width, config.vocabulary, false, device)),
             config: config.clone(),
+            checkpointed: BTreeSet::new(),
         })
     }
 
@@ -111,6 +134,44 @@ impl Decoder {
         &self.config
     }
 
+    /// The same model, whose blocks of these indices (from 0) keep their input alone for the backward
+    /// pass, and run again there: less memory for one more forward pass of each. Gradients are the
+    /// same bits. A block whose queries, keys, values or attention are tapped keeps all. See
+    /// [`recomputed`] for where it has an effect.
+    ///
+    /// ```
+    /// # use burn::tensor::Device;
+    /// # use distily_core::Seed;
+    /// # use distily_models::{Decoder, DecoderConfig, ModelError};
+    /// # fn example(config: &DecoderConfig) -> Result<(), ModelError> {
+    /// let student = Decoder::random(config, Seed(1), &Device::flex().autodiff())?;
+    /// let every_second = (0..config.layers).step_by(2);
+    /// let student = student.with_gradient_checkpointing(every_second)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError::Config`] if there is no such block.
+    pub fn with_gradient_checkpointing(
+        mut self,
+        layers: impl IntoIterator<Item = usize>,
+    ) -> Result<Self, ModelError> {
+        self.checkpointed = layers.into_iter().collect();
+        match self.checkpointed.last() {
+            Some(last) if *last >= self.layers.len() => {
+                let problem = format!(
+                    "there is no layer {last}: the model has {}, from 0",
+                    self.layers.len()
+                );
+                let origin = "gradient checkpointing";
+                Err(ModelError::config(origin, "layers", problem))
+            }
+            _ => Ok(self),
+        }
+    }
+
     /// Rows of an embedding in the format that the model computes in: that of its norms.
     fn rows(&self, table: &Embedding, ids: Tensor<2, Int>) -> Tensor<3> {
         in_format_of(embedding(table.weight.val(), ids), &self.norm.weight.val())
@@ -144,12 +205,16 @@ impl Decoder {
         let sliding = config
             .sliding_window
             .map(|window| (window.first_layer, segments.within(window.tokens)));
-        for (index, layer) in self.layers.iter().enumerate() {
+        let needed = match taps.last_layer() {
+            _ if taps.wants_output() => self.layers.len(),
+            last => last.map_or(0, |last| last + 1),
+        };
+        for (index, layer) in self.layers.iter().enumerate().take(needed) {
             let places = Places {
-                angles: angles.as_ref(),
+                angles: angles.clone(),
                 segments: match &sliding {
-                    Some((first, sliding)) if index >= *first => sliding,
-                    _ => segments,
+                    Some((first, sliding)) if index >= *first => sliding.clone(),
+                    _ => segments.clone(),
                 },
             };
             let kept = Kept {
@@ -160,18 +225,24 @@ impl Decoder {
             };
             let mut revealed = LayerFeatures::default();
             let cached = cached.as_mut().map(|layers| &mut layers[index]);
-            let normal = layer.input_layernorm.forward(x.clone());
-            x = x + layer
-                .self_attn
-                .forward(normal, &places, cached, kept, &mut revealed);
-            let normal = layer.post_attention_layernorm.forward(x.clone());
-            x = x + layer.mlp.forward(normal);
+            let keeps_all = cached.is_some() || kept != Kept::default();
+            x = if self.checkpointed.contains(&index) && !keeps_all {
+                recomputed(layer, x, move |layer: &Block, x| {
+                    layer.forward(x, &places, None, kept, &mut LayerFeatures::default())
+                })
+            } else {
+                layer.forward(x, &places, cached, kept, &mut revealed)
+            };
             revealed.hidden = taps.wants(index, Feature::Hidden).then(|| x.clone());
             if taps.wants_any(index) {
                 features.layers.insert(index, revealed);
             }
         }
-        let hidden = self.norm.forward(x);
+        let hidden = if taps.wants_output() {
+            self.norm.forward(x)
+        } else {
+            x
+        };
         Outputs::new(hidden, &self.head(), taps).with_features(features)
     }
 }

@@ -84,13 +84,49 @@ fn a_part_of_another_module_has_the_same_gradients() {
 #[test]
 fn checkpointing_gives_the_same_gradients() {
     for architecture in Architecture::ALL {
-        let [plain, checkpointed] = [
-            Device::flex().autodiff(),
-            Device::flex().autodiff().gradient_checkpointing(),
-        ]
-        .map(|device| {
-            gradients(&Decoder::random(&config(architecture), Seed(3), &device).unwrap())
-        });
-        assert_eq!(plain, checkpointed, "{architecture:?}");
+        let model =
+            |device: &Device| Decoder::random(&config(architecture), Seed(3), device).unwrap();
+        let plain = model(&Device::flex().autodiff());
+        let by_operation = model(&Device::flex().autodiff().gradient_checkpointing());
+        let by_block = |layers: &[usize]| {
+            let layers = layers.iter().copied();
+            plain.clone().with_gradient_checkpointing(layers).unwrap()
+        };
+        let expected = gradients(&plain);
+        for checkpointed in [by_operation, by_block(&[1]), by_block(&[0, 1])] {
+            assert_eq!(gradients(&checkpointed), expected, "{architecture:?}");
+        }
     }
+}
+
+#[test]
+fn there_is_no_block_to_checkpoint_beyond_the_last() {
+    let device = Device::flex().autodiff();
+    let model = Decoder::random(&config(Architecture::Llama), Seed(3), &device).unwrap();
+    let error = model.with_gradient_checkpointing([0, 2]).unwrap_err();
+    assert!(error.to_string().contains("no layer 2"), "{error}");
+}
+
+/// The last block and the final norm are poison: who asks for earlier features does not meet them.
+#[test]
+fn what_no_tapped_feature_needs_is_not_computed() {
+    use burn::module::Param;
+    use distily_core::Feature;
+    let device = Device::flex();
+    let mut model = Decoder::random(&config(Architecture::Llama), Seed(3), &device).unwrap();
+    let batch = TokenBatch::new((0..10).collect(), [1, 10]).unwrap();
+    let taps = Taps::features_only().with(0, Feature::Hidden);
+    let hidden = |model: &Decoder, taps: &Taps| {
+        let outputs = model.forward(&batch, taps).unwrap();
+        let hidden = outputs.features.hidden(0).unwrap().clone();
+        (hidden.into_data(), outputs.hidden.into_data())
+    };
+    let (expected, _) = hidden(&model, &taps.union(&Taps::none()));
+    let poison = Tensor::full([16, 16], f32::NAN, &device);
+    model.layers[1].self_attn.o_proj.weight = Param::from_tensor(poison);
+    let (of_layer, output) = hidden(&model, &taps);
+    assert_eq!(of_layer, expected);
+    assert!(output.iter::<f32>().all(f32::is_finite));
+    let (_, output) = hidden(&model, &taps.union(&Taps::none()));
+    assert!(output.iter::<f32>().any(f32::is_nan));
 }

@@ -195,7 +195,7 @@ impl Objective for Composite {
         student: &ModelShape,
         teacher: &ModelShape,
     ) -> Result<(Taps, Taps), ObjectiveError> {
-        let mut taps = (Taps::none(), Taps::none());
+        let mut taps = (Taps::features_only(), Taps::features_only());
         for part in &self.parts {
             let (of_student, of_teacher) = part.taps(student, teacher)?;
             taps = (taps.0.union(&of_student), taps.1.union(&of_teacher));

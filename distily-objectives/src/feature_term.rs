@@ -134,7 +134,7 @@ impl FeatureTerm {
     }
 
     fn all_taps(&self) -> (Taps, Taps) {
-        let mut taps = (Taps::none(), Taps::none());
+        let mut taps = (Taps::features_only(), Taps::features_only());
         for pair in &self.pairs {
             for &feature in self.settings.loss.features() {
                 taps.0 = taps.0.with(pair.student, feature);

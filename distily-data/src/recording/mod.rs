@@ -128,7 +128,10 @@ impl Teacher for Recording {
             device: &self.device,
         };
         Ok(Answer {
-            distribution: read.distribution().map_err(unanswered)?,
+            distribution: match taps.wants_output() {
+                true => read.distribution().map_err(unanswered)?,
+                false => Distribution::NotAsked,
+            },
             features: read.features(taps).map_err(unanswered)?,
         })
     }

@@ -201,7 +201,7 @@ struct Side {
 
 impl Side {
     fn taps(&self) -> Taps {
-        (0..self.layers).fold(Taps::none(), |taps, layer| {
+        (0..self.layers).fold(Taps::features_only(), |taps, layer| {
             taps.with(layer, Feature::Hidden)
         })
     }
