@@ -6,11 +6,13 @@
 use burn::tensor::activation::{log_softmax, silu, softmax};
 use burn::tensor::{Bool, Device, Tensor};
 use criterion::{Criterion, criterion_group, criterion_main};
-use distily::kernels::{Divergence, Segments, causal_attention, divergence, rms_norm, silu_gate};
+use distily::kernels::{
+    Divergence, Segments, TrainingAllocator, causal_attention, divergence, rms_norm, silu_gate,
+};
 use distily_benches::tensor;
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: TrainingAllocator = TrainingAllocator;
 
 const TOKENS: usize = 512;
 

@@ -14,6 +14,7 @@ use distily::data::{
     TextTokenizer, TokenCache, TokenRows,
 };
 use distily::hub::Hub;
+use distily::kernels::TrainingAllocator;
 use distily::models::{
     Decoder, DecoderConfig, Inheritance, Precision, StoredAs, StudentConfig, freeze,
 };
@@ -25,7 +26,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: TrainingAllocator = TrainingAllocator;
 
 /// Distils what a TOML file says.
 #[derive(Parser)]
@@ -130,7 +131,6 @@ impl Default for Evaluation {
 const CALIBRATION: usize = 8;
 
 fn main() -> Result<()> {
-    distily::kernels::keep_freed_memory();
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .init();

@@ -15,12 +15,13 @@ use distily::core::LanguageModel;
 use distily::data::{ChatTemplate, Message, TextTokenizer};
 use distily::eval::{Generation, GenerationConfig, generate};
 use distily::hub::Hub;
+use distily::kernels::TrainingAllocator;
 use distily::models::{Decoder, Precision};
 use distily_examples::device;
 use std::io::Write;
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: TrainingAllocator = TrainingAllocator;
 
 /// Continues prompts, or answers questions.
 #[derive(Parser)]

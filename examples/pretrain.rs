@@ -11,6 +11,7 @@ use clap::Parser;
 use distily::core::{LanguageModel, Seed, Taps, TokenBatch, write_whole};
 use distily::data::{DocumentEncoder, Packing, TextTokenizer, TokenRows};
 use distily::eval::perplexity;
+use distily::kernels::TrainingAllocator;
 use distily::models::{Decoder, DecoderConfig, StoredAs};
 use distily::objectives::{cross_entropy, mean_over};
 use distily_examples::{Stories, device};
@@ -21,7 +22,7 @@ use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::{AddedToken, Tokenizer};
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: TrainingAllocator = TrainingAllocator;
 
 /// Trains a small decoder on generated stories.
 #[derive(Parser)]
@@ -41,7 +42,6 @@ const VOCABULARY: usize = 1024;
 const END_OF_TEXT: &str = "<|endoftext|>";
 
 fn main() -> Result<()> {
-    distily::kernels::keep_freed_memory();
     let arguments = Arguments::parse();
     let seed = Seed(arguments.seed);
     let stories: Vec<String> = Stories::new(seed).take(20_000).collect();

@@ -13,7 +13,7 @@
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{Device, Tensor};
 use distily::core::Head;
-use distily::kernels::{self, Divergence};
+use distily::kernels::{self, Divergence, TrainingAllocator};
 use distily::objectives::{default_chunk, through_head};
 use distily_benches::{memory, tensor};
 use std::error::Error;
@@ -21,7 +21,7 @@ use std::process::Command;
 use std::time::Instant;
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: TrainingAllocator = TrainingAllocator;
 
 const ROUNDS: usize = 5;
 

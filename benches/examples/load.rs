@@ -7,6 +7,7 @@
 
 use burn::tensor::Device;
 use distily::core::{LanguageModel, Taps, TokenBatch};
+use distily::kernels::TrainingAllocator;
 use distily::models::{Decoder, Precision};
 use distily_benches::memory;
 use std::error::Error;
@@ -14,7 +15,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: TrainingAllocator = TrainingAllocator;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);

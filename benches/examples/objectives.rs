@@ -11,6 +11,7 @@ use burn::tensor::Device;
 use distily::core::{Comparison, LanguageModel, LiveTeacher, Objective, Seed, Teacher, TokenBatch};
 use distily::data::{Batches, DocumentEncoder, Packing, TextTokenizer, TokenRows};
 use distily::eval::perplexity;
+use distily::kernels::TrainingAllocator;
 use distily::models::{Decoder, StudentConfig};
 use distily::objectives::{Composite, LayerScore, LayerSearch, ObjectiveConfig};
 use distily::{Schedule, Trainer, TrainingConfig};
@@ -20,7 +21,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: TrainingAllocator = TrainingAllocator;
 
 const STEPS: usize = 200;
 const ROWS: usize = 4;

@@ -9,11 +9,12 @@
 #![allow(clippy::print_stdout)]
 
 use distily::data::Packing;
+use distily::kernels::TrainingAllocator;
 use std::error::Error;
 use std::time::Instant;
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: TrainingAllocator = TrainingAllocator;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);

@@ -13,12 +13,13 @@ use distily::core::{ModelShape, Taps, Teacher, TokenBatch};
 use distily::data::{
     Codec, ContentHash, LikelyIds, Provenance, Recorder, Recording, RecordingConfig,
 };
+use distily::kernels::TrainingAllocator;
 use std::error::Error;
 use std::path::PathBuf;
 use std::time::Instant;
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: TrainingAllocator = TrainingAllocator;
 
 const LENGTH: usize = 512;
 const BATCH: usize = 8;

@@ -9,13 +9,14 @@
 
 use distily::core::Seed;
 use distily::data::{DocumentEncoder, Packing, Permutation, TextTokenizer, TokenCache, TokenRows};
+use distily::kernels::TrainingAllocator;
 use std::error::Error;
 use std::path::PathBuf;
 use std::time::Instant;
 use tokenizers::Tokenizer;
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: TrainingAllocator = TrainingAllocator;
 
 fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);

@@ -29,8 +29,6 @@ mod divergence;
 mod embedding;
 mod format;
 mod gelu;
-#[cfg(feature = "mimalloc")]
-mod keep_freed_memory;
 mod layer_norm;
 mod lion;
 mod pairwise_l1;
@@ -43,6 +41,8 @@ mod sparse_kl;
 mod sum_of_squares;
 #[cfg(test)]
 mod testing;
+#[cfg(feature = "allocator")]
+mod training_allocator;
 mod uld;
 mod value_and_gradient;
 
@@ -59,8 +59,6 @@ pub use divergence::{Divergence, divergence};
 pub use embedding::embedding;
 pub use format::{in_format_of, widened};
 pub use gelu::gelu_tanh;
-#[cfg(feature = "mimalloc")]
-pub use keep_freed_memory::keep_freed_memory;
 pub use layer_norm::layer_norm;
 pub use lion::{LionStep, lion};
 pub use pairwise_l1::{pairwise_l1, pairwise_l1_gradient};
@@ -71,5 +69,7 @@ pub use segments::Segments;
 pub use silu_gate::silu_gate;
 pub use sparse_kl::sparse_kl;
 pub use sum_of_squares::sum_of_squares;
+#[cfg(feature = "allocator")]
+pub use training_allocator::TrainingAllocator;
 pub use uld::uld;
 pub use value_and_gradient::ValueAndGradient;

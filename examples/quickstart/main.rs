@@ -11,6 +11,7 @@ use clap::Parser;
 use distily::core::{LanguageModel, LiveTeacher, Seed};
 use distily::data::{DocumentEncoder, Packing, TextTokenizer, TokenRows};
 use distily::eval::{GenerationConfig, generate};
+use distily::kernels::TrainingAllocator;
 use distily::models::{Decoder, Inheritance, StoredAs, StudentConfig};
 use distily::objectives::ObjectiveConfig;
 use distily::{Schedule, Trainer, TrainingConfig};
@@ -19,7 +20,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: TrainingAllocator = TrainingAllocator;
 
 /// Distils the quickstart's teacher into a student with half its layers.
 #[derive(Parser)]
@@ -33,7 +34,6 @@ struct Arguments {
 }
 
 fn main() -> Result<()> {
-    distily::kernels::keep_freed_memory();
     let arguments = Arguments::parse();
     let device = device();
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("quickstart/teacher");

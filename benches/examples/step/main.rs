@@ -12,6 +12,7 @@ mod phases;
 use burn::module::Module;
 use burn::tensor::Device;
 use distily::core::{LanguageModel, LiveTeacher, Seed, Taps, TokenBatch};
+use distily::kernels::TrainingAllocator;
 use distily::models::Decoder;
 use distily::objectives::{Composite, ObjectiveConfig};
 use distily::{Schedule, Trainer, TrainingConfig};
@@ -26,7 +27,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: TrainingAllocator = TrainingAllocator;
 
 const LENGTH: usize = 128;
 const ROWS: usize = 4;
@@ -44,7 +45,6 @@ const HIDDEN: &str = r#"{ loss = "hidden_mse", weight = 4e-4, layers = { explici
 const RELATION: &str = r#"{ loss = { relation_mse = { heads = 12 } }, weight = 3.0, layers = { explicit = { pairs = [[14, 29]] } } }"#;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    distily::kernels::keep_freed_memory();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let mut results = match arguments[..] {

@@ -1,4 +1,4 @@
-use super::tensors::slice;
+use super::tensors::{contiguous, slice};
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::autodiff::grads::Gradients;
@@ -38,10 +38,10 @@ impl WithRows for Flex {
     }
 
     fn add_rows(sum: FlexTensor, gradient: FlexTensor, ids: Ids) -> FlexTensor {
-        let gradient = gradient.to_contiguous();
+        let gradient = contiguous(gradient);
         let width = sum.shape()[1];
         // Without a second holder nothing is copied.
-        let mut sum = sum.to_contiguous();
+        let mut sum = contiguous(sum);
         let rows = sum.storage_mut::<f32>();
         for (&id, gradient) in ids.iter().zip(slice(&gradient).chunks_exact(width)) {
             let row = &mut rows[id * width..][..width];
@@ -92,5 +92,21 @@ impl<B: WithRows> Backward<B, 1> for AddRows {
             B::float_zeros(table.shape(), &table.device(), table.dtype().into())
         });
         gradients.register::<B>(parent.id, B::add_rows(sum, gradient, ids));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tensors::flex;
+    use super::*;
+
+    #[test]
+    fn the_only_holder_of_a_sum_gets_it_back() {
+        let sum = flex(vec![1.0; 12], [4, 3]);
+        let before = slice(&sum).as_ptr();
+        let gradient = flex(vec![0.5; 6], [1, 2, 3]);
+        let after = Flex::add_rows(sum, gradient, Arc::from([2, 2]));
+        assert_eq!(slice(&after).as_ptr(), before);
+        assert_eq!(slice(&after)[5..10], [1.0, 2.0, 2.0, 2.0, 1.0]);
     }
 }

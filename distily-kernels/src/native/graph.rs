@@ -11,7 +11,7 @@ use burn::tensor::Tensor;
 use std::fmt;
 use std::sync::Arc;
 
-use super::tensors::{elements, flex, slice};
+use super::tensors::{contiguous, elements, flex, slice};
 
 /// From the gradient of an output to the gradients of its inputs, in their order.
 #[derive(Clone)]
@@ -80,7 +80,7 @@ impl WithPullback for Flex {
     }
 
     fn pull_back(gradient: FloatTensor<Self>, pullback: Pullback) -> Vec<FloatTensor<Self>> {
-        (pullback.0)(gradient.to_contiguous())
+        (pullback.0)(contiguous(gradient))
     }
 }
 

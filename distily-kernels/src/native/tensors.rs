@@ -23,11 +23,18 @@ pub(super) fn elements<const D: usize>(tensor: &Tensor<D>) -> FlexTensor {
 
 /// The same, without a second holder of them.
 pub(super) fn into_elements<const D: usize>(tensor: Tensor<D>) -> FlexTensor {
-    tensor
-        .without_autodiff()
-        .try_into_primitive::<Flex>()
-        .expect("`serves` was asked first")
-        .to_contiguous()
+    let tensor = tensor.without_autodiff();
+    contiguous(
+        tensor
+            .try_into_primitive::<Flex>()
+            .expect("`serves` was asked first"),
+    )
+}
+
+/// The same tensor with contiguous elements; what was given is let go, so that who writes to the
+/// result copies nothing.
+pub(super) fn contiguous(tensor: FlexTensor) -> FlexTensor {
+    tensor.to_contiguous()
 }
 
 /// The slice of a contiguous f32 tensor.
