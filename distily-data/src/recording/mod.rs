@@ -18,7 +18,7 @@ use distily_core::{
 use encoder::Encoded;
 use manifest::Manifest;
 use rayon::prelude::*;
-use row_key::{Row, rows_of};
+pub(crate) use row_key::{Row, rows_of};
 use shard::Shard;
 use std::collections::HashMap;
 use std::path::PathBuf;
