@@ -64,11 +64,7 @@ impl Recording {
         device: &Device,
     ) -> Result<Self, RecordingError> {
         let folder = folder.into();
-        let missing = || RecordingError::Io {
-            file: folder.join("manifest.json"),
-            source: std::io::ErrorKind::NotFound.into(),
-        };
-        let manifest = Manifest::read(&folder)?.ok_or_else(missing)?;
+        let manifest = Manifest::existing(&folder)?;
         let config = manifest.recording;
         config.provenance.check(expected, &folder)?;
         let (mut shards, mut rows) = (Vec::new(), HashMap::new());
