@@ -302,6 +302,18 @@ fn a_server_teaches_and_is_recorded() {
 }
 
 #[test]
+fn a_server_is_recorded_at_its_own_temperature() {
+    let (server, folder, rows) = (Server::new(&[]), tempfile::tempdir().unwrap(), rows());
+    let mut config = config(&rows);
+    config.provenance.temperature = 2.0;
+    let mut recorder = Recorder::open(folder.path(), config).unwrap();
+    let problem = recorder.record(&teacher(&server.config()), &rows, 2);
+    let problem = problem.unwrap_err().to_string();
+    assert!(problem.contains("record at 1"), "{problem}");
+    assert_eq!(recorder.rows(), 0);
+}
+
+#[test]
 fn what_passes_is_asked_again() {
     let fates = [
         Fate::HungUp,

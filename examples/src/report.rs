@@ -43,20 +43,18 @@ pub fn compare(
     before: &Measured,
     after: (&Measured, u64),
 ) -> String {
-    let of_teacher = |cell: &dyn Fn((&Measured, u64)) -> String| {
-        teacher.map_or("-".to_owned(), |teacher| cell(teacher))
-    };
+    let or_none = |cell: Option<String>| cell.unwrap_or_else(|| "-".to_owned());
     let megabytes = |bytes: u64| format!("{:.2} MB", bytes as f64 / 1e6);
     let row = |name: &str, cells: [String; 3]| {
         let [teacher, before, after] = cells;
         format!("{name:<20} {teacher:>14} {before:>14} {after:>14}\n")
     };
     let each = |cell: fn(&Measured) -> String| {
-        let of_teacher = of_teacher(&|teacher| cell(teacher.0));
-        [of_teacher, cell(before), cell(after.0)]
+        let teacher = teacher.map(|(measured, _)| cell(measured));
+        [or_none(teacher), cell(before), cell(after.0)]
     };
     let sizes = [
-        of_teacher(&|teacher| megabytes(teacher.1)),
+        or_none(teacher.map(|(_, bytes)| megabytes(bytes))),
         megabytes(after.1),
         megabytes(after.1),
     ];

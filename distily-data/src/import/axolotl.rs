@@ -107,6 +107,11 @@ impl Row {
         let predictions = expected.iter().enumerate().map(|(at, expected)| {
             let known = match expected {
                 None => Ok(Prediction::new()),
+                Some(Expected::Logs(logs))
+                    if logs.is_empty() && self.target_token_ids.is_none() =>
+                {
+                    Ok(Prediction::new())
+                }
                 Some(Expected::Logs(logs)) => {
                     let ids = self.ids()?;
                     let ids = ids.get(at).map_or(&[][..], Vec::as_slice);

@@ -170,40 +170,18 @@ impl Import {
         });
         let opened = opened.collect::<Result<Vec<_>, DataError>>()?.into_iter();
         let columns = columns.join("`, `");
-        let mut of_row = opened.flat_map(move |(file, records)| {
-            let columns = columns.clone();
-            (1..).zip(records).map(move |(row, record)| {
-                let record = record.map_err(|problem| {
-                    file.problem(
-                        row,
-                        format!("{problem}; the columns that are read are `{columns}`"),
-                    )
-                })?;
-                Ok::<_, DataError>((file.clone(), row, record))
-            })
+        let rows = opened.flat_map(|(file, records)| {
+            let rows = (1..).zip(records);
+            rows.map(move |(row, record)| (file.clone(), row, record))
         });
-        let mut ready = Vec::new().into_iter();
-        let mut ended = false;
-        Ok(Box::new(std::iter::from_fn(move || {
-            loop {
-                if let Some(sequence) = ready.next() {
-                    return Some(Ok(sequence));
-                }
-                if ended {
-                    return None;
-                }
-                let next = of_row.next()?.and_then(|(file, row, record)| {
-                    sequences(record).map_err(|problem| file.problem(row, problem))
-                });
-                match next {
-                    Ok(sequences) => ready = sequences.into_iter(),
-                    Err(problem) => {
-                        // Nothing comes after an error.
-                        ended = true;
-                        return Some(Err(problem));
-                    }
-                }
+        let of_row = move |(file, row, record): (DataFile, u64, Result<T, String>)| {
+            let record = record
+                .map_err(|problem| format!("{problem}; the columns that are read are `{columns}`"));
+            match record.and_then(&sequences) {
+                Ok(sequences) => sequences.into_iter().map(Ok).collect(),
+                Err(problem) => vec![Err(file.problem(row, problem))],
             }
-        })))
+        };
+        Ok(Box::new(rows.flat_map(of_row)))
     }
 }

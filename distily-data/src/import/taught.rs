@@ -167,8 +167,8 @@ mod tests {
         let taught = Taught::new(vec![4, 5, 6, 7], 1, vec![known(), vec![], known()]).unwrap();
         assert_eq!(taught.ignored(), [1..2, 3..4]);
         assert_eq!(taught.predictions[3], known());
-        let masked = taught.masked([true, true, false, true].into_iter());
-        assert_eq!(masked.ignored(), [1..4]);
+        let masked = taught.masked([false, true, true, true].into_iter());
+        assert_eq!(masked.ignored(), [0..2, 3..4]);
         assert!(Taught::new(vec![4], 1, vec![known()]).is_err());
         assert!(Taught::new(vec![], 0, vec![]).is_err());
     }

@@ -22,7 +22,10 @@ struct Choice {
 }
 
 /// For each token of a prompt, what was expected in its place; null for the first.
-pub(crate) type PromptLogprobs = Vec<Option<BTreeMap<u32, Logprob>>>;
+pub(crate) type PromptLogprobs = Vec<Option<Entries>>;
+
+/// By id.
+type Entries = BTreeMap<u32, Logprob>;
 
 #[derive(Debug, Deserialize)]
 pub(crate) struct Logprob {
@@ -90,7 +93,7 @@ pub(crate) fn predictions(
             "`prompt_logprobs` of the first token, expected null: they are shifted".to_owned(),
         );
     }
-    let of_place = |(at, (entries, id)): (usize, (Option<BTreeMap<u32, Logprob>>, &u32))| {
+    let of_place = |(at, (entries, id)): (usize, (Option<Entries>, &u32))| {
         let place = |problem: &str| format!("`prompt_logprobs` of token {at}: {problem}");
         let entries = entries.ok_or_else(|| {
             place("null, which only the first may be: serve without prefix caching")

@@ -303,6 +303,10 @@ impl Recorder {
                 Distribution::Sparse {
                     ids, probabilities, ..
                 } => {
+                    if config.provenance.temperature != 1.0 {
+                        let said = "the teacher says probabilities at temperature 1, from which no others follow: record at 1";
+                        return Err(said.to_owned());
+                    }
                     let ids = ids.clone().slice(span(place, places));
                     let likely = likely_of(ids, tokens_of(probabilities, place, places), places);
                     return config.encode_likely(likely, &hidden);
