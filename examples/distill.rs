@@ -8,20 +8,15 @@
 use anyhow::{Context, Result};
 use burn::module::Module;
 use clap::Parser;
-use distily::core::{LanguageModel, LiveTeacher, Seed};
-use distily::data::{
-    ChatTemplate, Columns, CorpusConfig, DocumentEncoder, DocumentSource, Packing, SourceConfig,
-    TextTokenizer, TokenCache, TokenRows,
-};
+use distily::Trainer;
+use distily::core::{LanguageModel, LiveTeacher, Seed, Teacher};
+use distily::data::{Provenance, Recording};
 use distily::hub::Hub;
 use distily::kernels::TrainingAllocator;
-use distily::models::{
-    Decoder, DecoderConfig, Inheritance, Precision, StoredAs, StudentConfig, freeze,
+use distily::models::{Decoder, DecoderConfig, freeze};
+use distily_examples::{
+    Config, RecordedTeacher, Rows, TeacherConfig, compare, device, measure, train,
 };
-use distily::objectives::ObjectiveConfig;
-use distily::{Trainer, TrainingConfig};
-use distily_examples::{compare, device, measure, train};
-use serde::Deserialize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -41,92 +36,6 @@ struct Arguments {
     data: PathBuf,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Config {
-    /// A Hugging Face folder, or the id of a model on the hub.
-    teacher: String,
-    /// What the teacher's weights are kept as.
-    #[serde(default)]
-    teacher_precision: Precision,
-    /// Where the student goes.
-    output: PathBuf,
-    student: Student,
-    data: Data,
-    #[serde(default)]
-    objective: ObjectiveConfig,
-    #[serde(default)]
-    training: TrainingConfig,
-    #[serde(default)]
-    evaluation: Evaluation,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Student {
-    /// A model to go on from: a folder or a hub id.
-    model: Option<String>,
-    /// A folder with the `config.json` of a student; weights that it does not inherit are random.
-    config: Option<PathBuf>,
-    /// Changes to the teacher's configuration, where neither is said.
-    #[serde(default)]
-    shape: StudentConfig,
-    #[serde(default)]
-    inherit: Inheritance,
-    /// Patterns of the parameters that stay as they are.
-    #[serde(default)]
-    freeze: Vec<String>,
-    #[serde(default)]
-    stored_as: StoredAs,
-}
-
-impl Student {
-    /// Whether it says one thing about where the student comes from.
-    fn check(&self) -> Result<()> {
-        let shaped = self.shape != StudentConfig::default();
-        let inherits = self.inherit != Inheritance::default();
-        anyhow::ensure!(
-            self.model.is_none() || !(self.config.is_some() || shaped || inherits),
-            "`student.model` is a whole model: say neither `config`, `shape` nor `inherit` beside it"
-        );
-        anyhow::ensure!(
-            self.config.is_none() || !shaped,
-            "`student.config` is a whole shape: say no `shape` beside it"
-        );
-        Ok(())
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Data {
-    source: CorpusConfig,
-    /// Tokens in a row.
-    length: usize,
-    #[serde(default)]
-    packing: Packing,
-    /// Where tokens are kept from one run to the next.
-    #[serde(default = "cache")]
-    cache: PathBuf,
-}
-
-fn cache() -> PathBuf {
-    "runs/tokens".into()
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct Evaluation {
-    /// Held-out tokens to measure on.
-    tokens: usize,
-}
-
-impl Default for Evaluation {
-    fn default() -> Self {
-        Self { tokens: 16_384 }
-    }
-}
-
 /// Tokens that a norm of the teacher's hidden states is calibrated with, for each column of them.
 const CALIBRATION: usize = 8;
 
@@ -135,20 +44,38 @@ fn main() -> Result<()> {
         .with_writer(std::io::stderr)
         .init();
     let arguments = Arguments::parse();
-    let file = arguments.config.display().to_string();
-    let text = std::fs::read_to_string(&arguments.config).context(file.clone())?;
-    let config: Config = toml::from_str(&text).context(file)?;
-    // Whatever can be wrong is looked at before hours are spent.
-    config.training.check()?;
-    config.student.check()?;
+    let mut config = Config::read(&arguments.config)?;
+    if let Some(teacher) = arguments.teacher {
+        config.teacher = TeacherConfig::Model(teacher);
+    }
     std::fs::create_dir_all(&config.output)
         .with_context(|| format!("the output {}", config.output.display()))?;
     let device = device();
 
-    let folder = Hub::from_env().model(arguments.teacher.as_deref().unwrap_or(&config.teacher))?;
-    let teacher = Decoder::load_frozen(&folder, config.teacher_precision, &device)?;
-    let tokenizer = TextTokenizer::load(&folder.join("tokenizer.json"))?;
-    tokenizer.check_vocabulary(teacher.shape().vocabulary)?;
+    let folder = config.teacher.folder()?;
+    let teacher_config = DecoderConfig::load(&folder)?;
+    let rows = Rows::open(&config, &folder, &teacher_config, &arguments.data)?;
+    let Rows {
+        train: train_rows,
+        held_out,
+        ..
+    } = &rows;
+    let (teacher, live): (Arc<dyn Teacher>, Option<Decoder>) = match &config.teacher {
+        TeacherConfig::Model(_) => {
+            let live = Decoder::load_frozen(&folder, config.teacher_precision, &device)?;
+            (Arc::new(LiveTeacher::new(live.clone())), Some(live))
+        }
+        TeacherConfig::Recorded(RecordedTeacher { recording, .. }) => {
+            let expected = Provenance {
+                tokenizer: rows.tokenizer,
+                data: train_rows.key(),
+                temperature: config.recorded_temperature()?,
+                ..Provenance::read(recording)?
+            };
+            let recording = Recording::open(recording, &expected, &device)?;
+            (Arc::new(recording), None)
+        }
+    };
 
     let seed = Seed(config.training.seed);
     let student = &config.student;
@@ -158,56 +85,45 @@ fn main() -> Result<()> {
         (None, from) => {
             let shape = match from {
                 Some(folder) => DecoderConfig::load(folder)?,
-                None => student.shape.of(teacher.config())?,
+                None => student.shape.of(&teacher_config)?,
             };
-            Decoder::student(&shape, &teacher, &student.inherit, seed, &autodiff)?
+            match &live {
+                Some(live) => Decoder::student(&shape, live, &student.inherit, seed, &autodiff)?,
+                None if student.inherits() => {
+                    anyhow::bail!("a recording has no weights: leave `student.inherit` out")
+                }
+                None => Decoder::random(&shape, seed, &autodiff)?,
+            }
         }
     };
-    let model = freeze(model, &student.freeze)?;
+    let model = freeze(model, &student.freeze)?
+        .with_gradient_checkpointing(student.gradient_checkpointing.iter().copied())?;
     let objective = config.objective;
     let objective = objective.build(&model.shape(), &teacher.shape(), seed, &autodiff)?;
 
-    let source = &config.data.source;
-    let corpus = source.open(&Hub::from_env(), &arguments.data)?;
-    let chat = |source: &SourceConfig| matches!(source.columns, Columns::Chat { .. });
-    let chats = source.train.iter().chain(&source.held_out).any(chat);
-    let encoder = DocumentEncoder {
-        end_of_text: teacher.config().end_of_text.first().copied(),
-        chat_template: chats.then(|| ChatTemplate::load(&folder)).transpose()?,
-        ..DocumentEncoder::new(tokenizer)
-    };
-    let cache = TokenCache::new(&config.data.cache);
-    let rows = |documents: &dyn DocumentSource| -> Result<TokenRows> {
-        let tokens = cache.tokens(documents, &encoder)?;
-        Ok(TokenRows::pack(
-            tokens,
-            config.data.packing,
-            config.data.length,
-        )?)
-    };
-    let train_rows = rows(&corpus.train())?;
-    let held_out = rows(&corpus.held_out())?.limited_to(config.evaluation.tokens);
-
-    let live = LiveTeacher::new(teacher.clone());
     let batches = train_rows.batches(config.training.batch_size);
     let tokens = CALIBRATION * teacher.shape().width;
     let enough = tokens.div_ceil(config.training.batch_size * config.data.length);
     let calibration = batches.after(seed, 0).take(enough);
-    let objective = objective.calibrated(&live, calibration.collect::<Result<Vec<_>, _>>()?)?;
-    let before = measure(&model.valid(), Some(&teacher), &held_out)?;
+    let calibration = calibration.collect::<Result<Vec<_>, _>>()?;
+    let objective = objective.calibrated(&*teacher, calibration)?;
+    let before = measure(&model.valid(), live.as_ref(), held_out)?;
 
-    let mut trainer = Trainer::new(model, Arc::new(live), objective, config.training.clone())?;
-    let took = train(&mut trainer, &config.training, &train_rows, &held_out)?;
+    let mut trainer = Trainer::new(model, teacher, objective, config.training.clone())?;
+    let took = train(&mut trainer, &config.training, train_rows, held_out)?;
     let model = trainer.into_student();
     model.save(&config.output, student.stored_as)?;
     copy_texts(&folder, &config.output)?;
 
-    let after = measure(&model, Some(&teacher), &held_out)?;
-    let teacher = measure(&teacher, None::<&Decoder>, &held_out)?;
+    let after = measure(&model, live.as_ref(), held_out)?;
+    let teacher = match &live {
+        Some(live) => Some((measure(live, None::<&Decoder>, held_out)?, size(&folder)?)),
+        None => None,
+    };
     println!(
         "{}\n{} steps in {:.0} s; {} held-out tokens. The student is in {}",
         compare(
-            (&teacher, size(&folder)?),
+            teacher.as_ref().map(|(measured, size)| (measured, *size)),
             &before,
             (&after, size(&config.output)?)
         ),
@@ -250,35 +166,4 @@ fn size(folder: &Path) -> Result<u64> {
         }
     }
     Ok(bytes)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use distily::core::ModelShape;
-
-    #[test]
-    fn the_configurations_are_read() {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs");
-        for entry in std::fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            let text = std::fs::read_to_string(&path).unwrap();
-            let config: Config = toml::from_str(&text)
-                .unwrap_or_else(|problem| panic!("{}: {problem}", path.display()));
-            let shape = ModelShape {
-                vocabulary: 100,
-                width: 64,
-                layers: 4,
-                heads: 4,
-                kv_heads: 2,
-                head_width: 16,
-                ..ModelShape::default()
-            };
-            let device = device();
-            config
-                .objective
-                .build(&shape, &shape, Seed(1), &device)
-                .unwrap();
-        }
-    }
 }

@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use thiserror::Error;
 
 /// Why a model can't run a batch.
-#[derive(Debug, Error, PartialEq, Eq)]
+#[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ForwardError {
     /// The batch has an id that the model has no embedding for.
@@ -45,6 +45,9 @@ pub enum ForwardError {
     /// A teacher that is no model in memory does not know what was asked.
     #[error("{0}")]
     Unanswered(String),
+    /// A teacher elsewhere did not answer; the error is of its own type.
+    #[error(transparent)]
+    Elsewhere(Box<dyn std::error::Error + Send + Sync>),
     /// The model keeps no keys and values.
     #[error("this model has no cached forward pass")]
     NotCached,

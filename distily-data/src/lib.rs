@@ -4,7 +4,8 @@
 //! with; each of its sides is a [`DocumentSource`]. A [`DocumentEncoder`] turns them into [`Tokens`],
 //! in memory or in a [`TokenCache`]. [`TokenRows`] packs the tokens into rows of one length, and
 //! [`Batches`] of rows are addressed by (seed, epoch, index). A [`Recorder`] writes down what a teacher
-//! says of rows, and a [`Recording`] teaches in its place.
+//! says of rows, a live one or a [server](ServerTeacher)'s, or what another tool [kept](Import) of
+//! one; and a [`Recording`] teaches in its place.
 //!
 //! ```
 //! use distily_core::Seed;
@@ -52,6 +53,7 @@ mod corpus;
 mod document;
 mod encoder;
 mod error;
+mod import;
 mod loss_mask;
 mod mix;
 mod packing;
@@ -60,6 +62,7 @@ mod prefetch;
 mod recording;
 mod rows;
 mod sealed;
+mod server;
 mod source;
 mod tokenizer;
 mod tokens;
@@ -72,6 +75,7 @@ pub use corpus::{Corpus, CorpusConfig, CorpusSide, DocumentCounts};
 pub use document::{Document, DocumentIterator, DocumentSource};
 pub use encoder::DocumentEncoder;
 pub use error::DataError;
+pub use import::{Import, ImportFormat};
 pub use packing::{Packed, Packing, Piece};
 pub use permutation::Permutation;
 pub use prefetch::Prefetch;
@@ -79,6 +83,7 @@ pub use recording::{
     Codec, LikelyIds, Provenance, Recorder, Recording, RecordingConfig, RecordingError,
 };
 pub use rows::TokenRows;
+pub use server::{ServerConfig, ServerError, ServerTeacher};
 pub use source::{Columns, SourceConfig, Split};
 pub use tokenizer::TextTokenizer;
 pub use tokens::Tokens;

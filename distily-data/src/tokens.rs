@@ -64,11 +64,16 @@ impl Tokens {
         for ids in documents {
             layout.push(ids.len(), &[])?;
         }
-        Ok(Self {
-            key: ContentHash::of("ids", bytes),
+        let key = ContentHash::of("ids", bytes);
+        Ok(Self::in_memory(key, layout, documents.concat()))
+    }
+
+    pub(crate) fn in_memory(key: ContentHash, layout: Layout, ids: Vec<u32>) -> Self {
+        Self {
+            key,
             layout,
-            ids: Ids::Memory(documents.concat()),
-        })
+            ids: Ids::Memory(ids),
+        }
     }
 
     pub(crate) fn stored(key: ContentHash, layout: Layout, ids: StoredIds) -> Self {
@@ -131,10 +136,6 @@ impl DocumentEncoder {
             ids.extend_from_slice(&document.ids);
             layout.push(document.ids.len(), &document.ignored)
         })?;
-        Ok(Tokens {
-            key: self.key(source)?,
-            layout,
-            ids: Ids::Memory(ids),
-        })
+        Ok(Tokens::in_memory(self.key(source)?, layout, ids))
     }
 }

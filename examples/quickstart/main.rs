@@ -124,7 +124,7 @@ fn main() -> Result<()> {
     println!(
         "\n{}\nTrained in {:.0} s. The student is in {}",
         compare(
-            (&teacher_measured, size(&folder)?),
+            Some((&teacher_measured, size(&folder)?)),
             &before,
             (&after, size(&arguments.out)?),
         ),

@@ -1,14 +1,18 @@
-//! What the examples share: stories without end, the device that the features chose, training with a
-//! progress bar, and the table of what came out.
+//! What the examples share: stories without end, what a configuration says and its data, the device
+//! that the features chose, training with a progress bar, and the table of what came out.
 #![allow(clippy::print_stdout)]
 
+mod config;
 mod device;
 mod report;
+mod rows;
 mod stories;
 mod train;
 
+pub use config::{Config, Data, Evaluation, RecordedTeacher, Student, TeacherConfig};
 pub use device::device;
 pub use report::{Measured, compare, measure};
+pub use rows::Rows;
 pub use stories::Stories;
 pub use train::{Progress, train};
 

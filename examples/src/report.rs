@@ -37,21 +37,34 @@ pub fn measure<M: CausalLm + 'static, T: CausalLm + 'static>(
     })
 }
 
-/// The table of teacher and student; the sizes are those of their files, in bytes.
-pub fn compare(teacher: (&Measured, u64), before: &Measured, after: (&Measured, u64)) -> String {
+/// The table of teacher, if it was measured, and student; the sizes are those of their files, in bytes.
+pub fn compare(
+    teacher: Option<(&Measured, u64)>,
+    before: &Measured,
+    after: (&Measured, u64),
+) -> String {
+    let or_none = |cell: Option<String>| cell.unwrap_or_else(|| "-".to_owned());
     let megabytes = |bytes: u64| format!("{:.2} MB", bytes as f64 / 1e6);
     let row = |name: &str, cells: [String; 3]| {
         let [teacher, before, after] = cells;
         format!("{name:<20} {teacher:>14} {before:>14} {after:>14}\n")
     };
-    let each = |cell: fn(&Measured) -> String| [cell(teacher.0), cell(before), cell(after.0)];
+    let each = |cell: fn(&Measured) -> String| {
+        let teacher = teacher.map(|(measured, _)| cell(measured));
+        [or_none(teacher), cell(before), cell(after.0)]
+    };
+    let sizes = [
+        or_none(teacher.map(|(_, bytes)| megabytes(bytes))),
+        megabytes(after.1),
+        megabytes(after.1),
+    ];
     [
         row(
             "",
             ["teacher", "student before", "student after"].map(str::to_owned),
         ),
         row("parameters", each(|m| m.parameters.to_string())),
-        row("file size", [teacher.1, after.1, after.1].map(megabytes)),
+        row("file size", sizes),
         row("perplexity", each(|m| format!("{:.3}", m.perplexity))),
         row(
             "top-1 agreement",

@@ -9,7 +9,7 @@ use rayon::prelude::*;
 /// The likeliest ids of some tokens, as a server or a file gives them.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct LikelyIds {
-    /// How many ids each token has.
+    /// How many ids each token has: none where nothing is known, and the mass of all others is 1.
     pub lengths: Vec<usize>,
     /// The ids, token after token; those of a token differ.
     pub ids: Vec<u32>,
@@ -61,7 +61,33 @@ impl RecordingConfig {
             })
             .collect::<Option<_>>()
             .ok_or("the teacher's logits are not numbers")?;
-        let mut encoded = self.encode_chosen(&chosen);
+        self.encode_all(&chosen, hidden)
+    }
+
+    /// Encodes what is predicted at some tokens, ids with their probabilities that fall, in the place
+    /// of logits: none at a token of which nothing is known.
+    pub(super) fn encode_likely(
+        &self,
+        likely: impl IntoIterator<Item = Vec<(usize, f64)>>,
+        hidden: &[Vec<f32>],
+    ) -> Result<Encoded, String> {
+        let Codec::TopK { k, p } = self.codec else {
+            return Err("likely ids are given, but the codec is not `top_k`".to_owned());
+        };
+        let vocabulary = self.shape.vocabulary;
+        let keep = |mut likely: Vec<(usize, f64)>| {
+            keep_likeliest(&mut likely, k, p);
+            match likely.iter().find(|(id, _)| *id >= vocabulary) {
+                Some((id, _)) => Err(format!("id {id} is not in the vocabulary of {vocabulary}")),
+                None => Ok(Chosen::TopK(likely)),
+            }
+        };
+        let chosen: Vec<Chosen> = likely.into_iter().map(keep).collect::<Result<_, _>>()?;
+        self.encode_all(&chosen, hidden)
+    }
+
+    fn encode_all(&self, chosen: &[Chosen], hidden: &[Vec<f32>]) -> Result<Encoded, String> {
+        let mut encoded = self.encode_chosen(chosen);
         let hidden = hidden.iter().map(|states| {
             let states = to_f16(states);
             let fits = states.iter().all(|x| x.is_finite());
@@ -98,16 +124,7 @@ impl RecordingConfig {
             Codec::TopK { k, p: mass } => {
                 let mut likely = likeliest_ids(p, k);
                 likely.sort_unstable_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
-                if mass < 1.0 {
-                    let mut held = 0.0;
-                    let before = likely.iter().take_while(|(_, p)| {
-                        let enough = held >= mass;
-                        held += p;
-                        !enough
-                    });
-                    let kept = before.count();
-                    likely.truncate(kept);
-                }
+                keep_likeliest(&mut likely, k, mass);
                 Chosen::TopK(likely)
             }
             Codec::Full => unreachable!("it returned above"),
@@ -171,7 +188,7 @@ impl RecordingConfig {
             &known.log_probabilities[entries],
         );
         let (lengths, tails) = (&known.lengths[tokens.clone()], &known.tails[tokens]);
-        self.check_known(lengths, ids)?;
+        self.check_known(lengths, ids, tails)?;
         // A server's rounding may say a little more than 1.
         if !logs.iter().all(|&log| log <= 1e-3) {
             return Err("a log-probability is above 0, or no number".to_owned());
@@ -187,7 +204,7 @@ impl RecordingConfig {
     }
 
     /// Whether the ids are in the vocabulary, none twice, and not too many.
-    fn check_known(&self, lengths: &[usize], ids: &[u32]) -> Result<(), String> {
+    fn check_known(&self, lengths: &[usize], ids: &[u32], tails: &[f32]) -> Result<(), String> {
         let Codec::TopK { k, .. } = self.codec else {
             return Err("likely ids are given, but the codec is not `top_k`".to_owned());
         };
@@ -195,9 +212,11 @@ impl RecordingConfig {
         // The last token that had an id, counted from 1.
         let mut seen = vec![0u32; vocabulary];
         let mut rest = ids;
-        for (token, &length) in (1..).zip(lengths) {
-            if length == 0 || length > k {
-                return Err(format!("a token has {length} ids, expected 1 to {k}"));
+        for ((token, &length), &tail) in (1..).zip(lengths).zip(tails) {
+            if length > k || length == 0 && tail != 1.0 {
+                return Err(format!(
+                    "a token has {length} ids, expected 1 to {k}, or none and a tail of 1"
+                ));
             }
             let (of_token, others) = rest.split_at(length);
             rest = others;
@@ -236,6 +255,21 @@ impl RecordingConfig {
             true => le_bytes(ids.iter().map(|&id| (id as u16).to_le_bytes())),
             false => le_bytes(ids.iter().map(|id| id.to_le_bytes())),
         }
+    }
+}
+
+/// Leaves at most `k` of some ids, whose probabilities fall, and no more than it takes to hold the mass.
+fn keep_likeliest(likely: &mut Vec<(usize, f64)>, k: usize, mass: f64) {
+    likely.truncate(k);
+    if mass < 1.0 {
+        let mut held = 0.0;
+        let before = likely.iter().take_while(|(_, p)| {
+            let enough = held >= mass;
+            held += p;
+            !enough
+        });
+        let kept = before.count();
+        likely.truncate(kept);
     }
 }
 

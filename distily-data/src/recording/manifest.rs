@@ -69,6 +69,15 @@ impl Manifest {
         write_whole(&file, write).map_err(RecordingError::io(&file))
     }
 
+    /// That of a folder that has to have one.
+    pub(super) fn existing(folder: &Path) -> Result<Self, RecordingError> {
+        let missing = || RecordingError::Io {
+            file: folder.join(MANIFEST),
+            source: io::ErrorKind::NotFound.into(),
+        };
+        Self::read(folder)?.ok_or_else(missing)
+    }
+
     /// `None` if there is none.
     pub(super) fn read(folder: &Path) -> Result<Option<Self>, RecordingError> {
         let file = folder.join(MANIFEST);

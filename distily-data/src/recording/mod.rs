@@ -18,7 +18,7 @@ use distily_core::{
 use encoder::Encoded;
 use manifest::Manifest;
 use rayon::prelude::*;
-use row_key::{Row, rows_of};
+pub(crate) use row_key::{Row, rows_of};
 use shard::Shard;
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -64,11 +64,7 @@ impl Recording {
         device: &Device,
     ) -> Result<Self, RecordingError> {
         let folder = folder.into();
-        let missing = || RecordingError::Io {
-            file: folder.join("manifest.json"),
-            source: std::io::ErrorKind::NotFound.into(),
-        };
-        let manifest = Manifest::read(&folder)?.ok_or_else(missing)?;
+        let manifest = Manifest::existing(&folder)?;
         let config = manifest.recording;
         config.provenance.check(expected, &folder)?;
         let (mut shards, mut rows) = (Vec::new(), HashMap::new());

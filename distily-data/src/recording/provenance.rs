@@ -1,3 +1,4 @@
+use super::manifest::Manifest;
 use super::{Codec, RecordingError};
 use crate::ContentHash;
 use distily_core::ModelShape;
@@ -19,6 +20,16 @@ pub struct Provenance {
 }
 
 impl Provenance {
+    /// What the recording in a folder says that it is of: for those who can't know all that they expect,
+    /// such as the hash of weights that are elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// [`RecordingError::Damaged`], [`RecordingError::Io`].
+    pub fn read(folder: &Path) -> Result<Self, RecordingError> {
+        Ok(Manifest::existing(folder)?.recording.provenance)
+    }
+
     /// Refuses a recording, which is of this, where something else was expected.
     pub(super) fn check(&self, expected: &Self, folder: &Path) -> Result<(), RecordingError> {
         // JSON may bring a number back with another last bit, and both have to take that way.

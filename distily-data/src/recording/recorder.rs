@@ -3,11 +3,12 @@ use super::manifest::Manifest;
 use super::row_key::{Row, rows_of};
 use super::shard::{OpenShard, Shard};
 use super::{Codec, RecordingConfig, RecordingError};
-use crate::TokenRows;
-use burn::tensor::{FloatDType, Tensor};
+use crate::{DataError, Import, TokenRows};
+use burn::tensor::{FloatDType, Int, Tensor};
 use distily_core::{Answer, Distribution, Feature, Seed, Taps, Teacher, TokenBatch};
 use rayon::prelude::*;
 use std::fs::{self, File, TryLockError};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 /// Records a teacher into a folder, shard by shard. A recording that was begun goes on where it stood;
@@ -86,12 +87,8 @@ impl Recorder {
         rows: &TokenRows,
         batch_size: usize,
     ) -> Result<(), RecordingError> {
+        self.check_rows(rows)?;
         let config = &self.manifest.recording;
-        let expected = config.provenance.data;
-        if rows.key() != expected {
-            let got = rows.key();
-            return Err(RecordingError::OtherRows { got, expected });
-        }
         if teacher.shape() != config.shape {
             return Err(RecordingError::Config {
                 field: "shape",
@@ -116,6 +113,70 @@ impl Recorder {
             tracing::debug!(rows = at, of = rows.len(), "recorded");
         }
         self.finish()
+    }
+
+    /// Records what another tool kept of the rows that are not recorded yet, and ends the open shard. The
+    /// rows are those of the [import](Import::rows); or others of the same tokens, for whose documents,
+    /// row after row, the import has a sequence each that begins with their tokens. The codec is
+    /// [`Codec::TopK`], without hidden states.
+    ///
+    /// Of a token of which nothing was said (the last of a sequence, those of a prompt) the recording
+    /// knows nothing: the mass of all other ids is 1.
+    ///
+    /// # Errors
+    ///
+    /// [`RecordingError::OtherRows`] for rows that the recording is not of; [`RecordingError::Data`]
+    /// where the import can't be read or is of other tokens; [`RecordingError::Unrecordable`] where the
+    /// recording can't keep it; [`RecordingError::Io`].
+    pub fn import(&mut self, import: &Import, rows: &TokenRows) -> Result<(), RecordingError> {
+        self.check_rows(rows)?;
+        let recorded = self.rows();
+        let mut sequences = import.sequences()?;
+        for (number, batch) in (0..).zip(rows.in_order(1)) {
+            let batch = batch?;
+            let row = &rows_of(&batch)[0];
+            let mut likely = Vec::with_capacity(row.places.len());
+            for document in &row.documents {
+                let expected = &row.ids[document.clone()];
+                let sequence = sequences.next().transpose()?;
+                let other = |got: String| DataError::Source {
+                    name: import.path().display().to_string(),
+                    problem: format!(
+                        "{got}, but in row {number} comes {}: it has to have a sequence for each document of the rows, in their order",
+                        begin(expected)
+                    ),
+                };
+                let sequence = sequence.ok_or_else(|| other("has no more sequences".to_owned()))?;
+                if !sequence.ids.starts_with(expected) {
+                    let got = format!("its next sequence is {}", begin(&sequence.ids));
+                    return Err(other(got).into());
+                }
+                likely.extend(sequence.predictions.into_iter().take(expected.len()));
+            }
+            if number < recorded {
+                continue;
+            }
+            let config = &self.manifest.recording;
+            let problem = |problem| RecordingError::Unrecordable {
+                row: number,
+                problem,
+            };
+            if !config.hidden_layers.is_empty() {
+                let said = "likely ids are given, but hidden states are to be kept too";
+                return Err(problem(said.to_owned()));
+            }
+            let encoded = config.encode_likely(likely, &[]).map_err(problem)?;
+            self.push(row, &[encoded])?;
+        }
+        self.finish()
+    }
+
+    fn check_rows(&self, rows: &TokenRows) -> Result<(), RecordingError> {
+        let (got, expected) = (rows.key(), self.manifest.recording.provenance.data);
+        match got == expected {
+            true => Ok(()),
+            false => Err(RecordingError::OtherRows { got, expected }),
+        }
     }
 
     /// Records likely ids that are given: those of each token of the batch but its padding, row after
@@ -230,21 +291,32 @@ impl Recorder {
         // Of the row alone: where a recording is interrupted changes nothing.
         let mut generator = seed.generator("recorded draws", number);
         let encode = |places: &[usize]| {
-            let logits = match &answer.distribution {
-                Distribution::Logits(logits) => tokens_of(logits, place, places),
-                Distribution::Hidden(hidden, head) => head.logits(tokens_of(hidden, place, places)),
-                _ => return Err("the teacher says less than all logits".to_owned()),
-            };
-            let vocabulary = logits.dims()[2];
-            if vocabulary != config.shape.vocabulary {
-                return Err(format!("the teacher answers {vocabulary} logits a token"));
-            }
             let hidden = config.hidden_layers.iter().map(|&layer| {
                 let hidden = answer.features.hidden(layer);
                 let hidden = hidden.ok_or_else(|| format!("layer {layer} was not answered"))?;
                 Ok(chosen(tokens_of(hidden, place, places), places))
             });
             let hidden: Vec<Vec<f32>> = hidden.collect::<Result<_, String>>()?;
+            let logits = match &answer.distribution {
+                Distribution::Logits(logits) => tokens_of(logits, place, places),
+                Distribution::Hidden(hidden, head) => head.logits(tokens_of(hidden, place, places)),
+                Distribution::Sparse {
+                    ids, probabilities, ..
+                } => {
+                    if config.provenance.temperature != 1.0 {
+                        let said = "the teacher says probabilities at temperature 1, from which no others follow: record at 1";
+                        return Err(said.to_owned());
+                    }
+                    let ids = ids.clone().slice(span(place, places));
+                    let likely = likely_of(ids, tokens_of(probabilities, place, places), places);
+                    return config.encode_likely(likely, &hidden);
+                }
+                _ => return Err("the teacher says nothing of ids".to_owned()),
+            };
+            let vocabulary = logits.dims()[2];
+            if vocabulary != config.shape.vocabulary {
+                return Err(format!("the teacher answers {vocabulary} logits a token"));
+            }
             config.encode(&chosen(logits, places), &hidden, &mut generator)
         };
         let parts = row.places.chunks(CHUNK).map(encode);
@@ -252,10 +324,41 @@ impl Recorder {
     }
 }
 
+/// A row from the first of some places to the last.
+fn span(row: usize, places: &[usize]) -> [Range<usize>; 2] {
+    [row..row + 1, places[0]..places[places.len() - 1] + 1]
+}
+
 /// The tokens of a row from the first of some places to the last, `[1, tokens, _]`.
 fn tokens_of(x: &Tensor<3>, row: usize, places: &[usize]) -> Tensor<3> {
-    let (first, last) = (places[0], places[places.len() - 1]);
-    x.clone().slice([row..row + 1, first..last + 1])
+    x.clone().slice(span(row, places))
+}
+
+/// The ids with their probabilities, which fall, at the places of [`tokens_of`].
+fn likely_of(
+    ids: Tensor<3, Int>,
+    probabilities: Tensor<3>,
+    places: &[usize],
+) -> Vec<Vec<(usize, f64)>> {
+    let k = ids.dims()[2];
+    let ids: Vec<i64> = ids.into_data().iter().collect();
+    let probabilities = chosen(probabilities, places);
+    let likely = places.iter().zip(probabilities.chunks(k));
+    let of_place = |(place, probabilities): (&usize, &[f32])| {
+        let ids = ids[(place - places[0]) * k..][..k].iter();
+        let known = ids.zip(probabilities).filter(|(_, p)| **p > 0.0);
+        let mut known: Vec<_> = known.map(|(&id, &p)| (id as usize, p.into())).collect();
+        known.sort_unstable_by(|a: &(usize, f64), b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+        known
+    };
+    likely.map(of_place).collect()
+}
+
+/// How a sequence begins, for an error.
+fn begin(ids: &[u32]) -> String {
+    let first = ids.iter().take(8).map(u32::to_string).collect::<Vec<_>>();
+    let more = if ids.len() > 8 { ", …" } else { "" };
+    format!("[{}{more}] of {} tokens", first.join(", "), ids.len())
 }
 
 /// The values of [`tokens_of`] at the places themselves.

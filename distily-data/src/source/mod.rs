@@ -10,5 +10,6 @@ mod taken;
 
 pub use columns::Columns;
 pub use config::SourceConfig;
+pub(crate) use format::{DataFile, Records};
 pub use split::Split;
 pub(crate) use taken::{Dropped, Source, Taken};

@@ -3,7 +3,7 @@ use distily_layermap::LayerMapError;
 use thiserror::Error;
 
 /// Why no layers were found.
-#[derive(Debug, Error, PartialEq)]
+#[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum LayerSearchError {
     /// A model without layers, or with too many.

@@ -1,9 +1,24 @@
-use super::{Rows, unreadable};
+use super::{Records, Rows, unreadable};
 use crate::source::cell::{Cell, Row};
+use serde::de::DeserializeOwned;
 use std::io::BufRead;
 
 /// One object per line; empty lines are none.
-pub(super) fn rows(mut bytes: Box<dyn BufRead>) -> Rows {
+pub(super) fn rows(bytes: Box<dyn BufRead>) -> Rows {
+    lines(bytes, row)
+}
+
+/// [`rows`] of one type.
+pub(super) fn records<T: DeserializeOwned + 'static>(bytes: Box<dyn BufRead>) -> Records<T> {
+    lines(bytes, |text| {
+        serde_json::from_str(text).map_err(|problem| problem.to_string())
+    })
+}
+
+fn lines<T: 'static>(
+    mut bytes: Box<dyn BufRead>,
+    read: fn(&str) -> Result<T, String>,
+) -> Records<T> {
     let mut line = Vec::new();
     Box::new(std::iter::from_fn(move || {
         loop {
@@ -12,17 +27,20 @@ pub(super) fn rows(mut bytes: Box<dyn BufRead>) -> Rows {
                 Err(error) => return Some(Err(unreadable(&error))),
                 Ok(0) => return None,
                 Ok(_) if line.trim_ascii().is_empty() => {}
-                Ok(_) => return Some(row(&line)),
+                Ok(_) => return Some(text(&line).and_then(read)),
             }
         }
     }))
 }
 
-fn row(line: &[u8]) -> Result<Row, String> {
-    let text = str::from_utf8(line).map_err(|error| {
+fn text(line: &[u8]) -> Result<&str, String> {
+    str::from_utf8(line).map_err(|error| {
         let at = error.valid_up_to();
         format!("not UTF-8 at byte {at} of the line: convert the file")
-    })?;
+    })
+}
+
+fn row(text: &str) -> Result<Row, String> {
     let expected = "expected one object per line, such as {\"text\": \"…\"}";
     match serde_json::from_str::<serde_json::Value>(text).map(Cell::from) {
         Ok(Cell::Record(row)) => Ok(row),

@@ -8,6 +8,7 @@ mod text;
 use super::SourceConfig;
 use super::cell::Row;
 use crate::DataError;
+use serde::de::DeserializeOwned;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -45,7 +46,10 @@ const FORMATS: [(&str, Format); 6] = [
 ];
 
 /// The rows of a file; the error says what is wrong with one, and what to do.
-type Rows = Box<dyn Iterator<Item = Result<Row, String>>>;
+type Rows = Records<Row>;
+
+/// The rows of a file as values of a type.
+pub(crate) type Records<T> = Box<dyn Iterator<Item = Result<T, String>>>;
 
 impl DataFile {
     pub(crate) const ENDINGS: &str = "`.parquet`, `.jsonl`, `.json`, `.csv`, `.tsv` and `.txt`, all but the first optionally with `.gz` or `.zst`";
@@ -89,6 +93,22 @@ impl DataFile {
                 text::rows(&self.path, self.open()?, separator)
             }
         })
+    }
+
+    /// The rows as values of a type that reads some of the columns, for which JSON lines and parquet
+    /// serve.
+    pub(crate) fn records<T: DeserializeOwned + 'static>(
+        &self,
+        columns: &[&str],
+    ) -> Result<Records<T>, DataError> {
+        match self.format {
+            Format::Parquet => parquet::records(&self.path, columns),
+            Format::JsonLines => Ok(json_lines::records(self.open()?)),
+            Format::Csv { .. } | Format::Text => Err(DataError::File {
+                file: self.path.clone(),
+                problem: "expected JSON lines (`.jsonl`, `.json`, optionally with `.gz` or `.zst`) or parquet (`.parquet`)".to_owned(),
+            }),
+        }
     }
 
     /// How many rows there are; the file is read for it, unless it says so itself.

@@ -1,10 +1,13 @@
-use super::Rows;
+use super::{Records, Rows};
 use crate::DataError;
 use crate::source::cell::Cell;
 use parquet::errors::ParquetError;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::reader::RowIter;
-use parquet::schema::types::Type;
+use parquet::record::{Field, Row};
+use parquet::schema::types::{Type, TypePtr};
+use serde::de::DeserializeOwned;
+use serde_json::{Number, Value};
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -12,45 +15,108 @@ use std::path::Path;
 /// The rows of a file; only the columns are decoded, a page at a time.
 pub(super) fn rows(path: &Path, columns: &[&str]) -> Result<Rows, DataError> {
     let reader = open(path)?;
-    let schema = reader.metadata().file_metadata().schema_descr_ptr();
-    let schema = schema.root_schema();
     let mut fields = Vec::new();
     for column in columns {
-        let field = schema
-            .get_fields()
-            .iter()
-            .find(|field| field.name() == *column);
-        fields.push(field.cloned().ok_or_else(|| {
-            DataError::Column {
-                file: path.to_owned(),
-                column: (*column).to_owned(),
-                has: schema
-                    .get_fields()
-                    .iter()
-                    .map(|field| field.name().to_owned())
-                    .collect(),
-            }
-        })?);
+        let field = field(&reader, column);
+        fields.push(field.ok_or_else(|| no_column(path, &reader, column))?);
     }
+    projected(path, reader, fields, |row| {
+        let cells = row.into_columns().into_iter();
+        cells
+            .map(|(name, field)| Ok((name, Cell::try_from(field)?)))
+            .collect()
+    })
+}
+
+/// The rows of a file as values of a type that reads some of the columns, if they are there.
+pub(super) fn records<T: DeserializeOwned + 'static>(
+    path: &Path,
+    columns: &[&str],
+) -> Result<Records<T>, DataError> {
+    let reader = open(path)?;
+    let fields = columns.iter().filter_map(|column| field(&reader, column));
+    let fields: Vec<TypePtr> = fields.collect();
+    if fields.is_empty() {
+        return Err(no_column(path, &reader, columns[0]));
+    }
+    projected(path, reader, fields, |row| {
+        let fields = row.into_columns().into_iter();
+        let values = fields.map(|(name, field)| Ok((name, value(field)?)));
+        let object = values.collect::<Result<_, String>>().map(Value::Object)?;
+        serde_json::from_value(object).map_err(|problem| problem.to_string())
+    })
+}
+
+fn projected<T: 'static>(
+    path: &Path,
+    reader: SerializedFileReader<File>,
+    fields: Vec<TypePtr>,
+    read: fn(Row) -> Result<T, String>,
+) -> Result<Records<T>, DataError> {
+    let schema = reader.metadata().file_metadata().schema().name().to_owned();
     let projected = caught(|| {
-        let projection = Type::group_type_builder(schema.name())
+        let projection = Type::group_type_builder(&schema)
             .with_fields(fields)
             .build()?;
         RowIter::from_file_into(Box::new(reader)).project(Some(projection))
     });
     let mut rows = projected.map_err(|problem| broken(path, &problem))?;
     Ok(Box::new(std::iter::from_fn(move || {
-        let row = match caught(|| rows.next().transpose()) {
-            Ok(row) => row?,
-            Err(problem) => return Some(Err(damaged(&problem))),
-        };
-        let cells = row.into_columns().into_iter();
-        Some(
-            cells
-                .map(|(name, field)| Ok((name, Cell::try_from(field)?)))
-                .collect(),
-        )
+        match caught(|| rows.next().transpose()) {
+            Ok(row) => row.map(read),
+            Err(problem) => Some(Err(damaged(&problem))),
+        }
     })))
+}
+
+fn field(reader: &SerializedFileReader<File>, column: &str) -> Option<TypePtr> {
+    let schema = reader.metadata().file_metadata().schema();
+    let mut fields = schema.get_fields().iter();
+    fields.find(|field| field.name() == column).cloned()
+}
+
+fn no_column(path: &Path, reader: &SerializedFileReader<File>, column: &str) -> DataError {
+    let fields = reader.metadata().file_metadata().schema().get_fields();
+    DataError::Column {
+        file: path.to_owned(),
+        column: column.to_owned(),
+        has: fields.iter().map(|field| field.name().to_owned()).collect(),
+    }
+}
+
+/// As JSON says it: the logarithm of 0 is null.
+fn value(field: Field) -> Result<Value, String> {
+    let float = |x: f64| match Number::from_f64(x) {
+        Some(number) => Ok(Value::Number(number)),
+        None if x == f64::NEG_INFINITY => Ok(Value::Null),
+        None => Err(format!("a value is {x}, which is no number")),
+    };
+    Ok(match field {
+        Field::Null => Value::Null,
+        Field::Bool(x) => x.into(),
+        Field::Byte(x) => x.into(),
+        Field::Short(x) => x.into(),
+        Field::Int(x) => x.into(),
+        Field::Long(x) => x.into(),
+        Field::UByte(x) => x.into(),
+        Field::UShort(x) => x.into(),
+        Field::UInt(x) => x.into(),
+        Field::ULong(x) => x.into(),
+        Field::Float16(x) => float(x.to_f64())?,
+        Field::Float(x) => float(x.into())?,
+        Field::Double(x) => float(x)?,
+        Field::Str(text) => text.into(),
+        Field::ListInternal(list) => {
+            let fields = list.elements().iter().cloned();
+            fields.map(value).collect::<Result<_, _>>()?
+        }
+        Field::Group(row) => {
+            let fields = row.into_columns().into_iter();
+            let values = fields.map(|(name, field)| Ok((name, value(field)?)));
+            Value::Object(values.collect::<Result<_, String>>()?)
+        }
+        other => return Err(format!("a column holds {other}, which can't be read")),
+    })
 }
 
 /// What the library says of a file. Some damage breaks its assertions: that is a panic, and an error
