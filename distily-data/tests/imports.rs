@@ -228,7 +228,7 @@ const EXPECTED: &str = r#"{ "input_ids": [7, 8, 9], "logprobs": [[-0.25, -2.0], 
 fn a_data_set_of_axolotl_before_it_is_prepared() {
     let folder = tempfile::tempdir().unwrap();
     // The last tokens' own: of the tokens before them they are the predictions.
-    let entries = r#"{ "input_ids": [5, 8, 9], "logprobs": [null, [],
+    let entries = r#"{ "input_ids": [6, 8, 9], "logprobs": [null, [],
         [{ "token": "token_id:9", "logprob": -0.5 }, { "token": "token_id:3", "logprob": -1.5 }]] }"#;
     let path = file(folder.path(), "a.jsonl", &[EXPECTED, &one_line(entries)]);
     expect(

@@ -121,7 +121,8 @@ impl Recorder {
     /// [`Codec::TopK`], without hidden states.
     ///
     /// Of a token of which nothing was said (the last of a sequence, those of a prompt) the recording
-    /// knows nothing: the mass of all other ids is 1.
+    /// knows nothing: the mass of all other ids is 1. Rows of the same tokens are one row of a recording,
+    /// which says what was said last.
     ///
     /// # Errors
     ///
