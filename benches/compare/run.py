@@ -11,15 +11,15 @@ what `step.py` needs.
 import argparse
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
+from machine import example, processor
+
 HERE = Path(__file__).resolve().parent
-ROOT = HERE.parents[1]
 STEPS = 6
 LENGTH = 128
 PHASES = ["teacher", "student", "backward", "optimizer"]
@@ -102,9 +102,8 @@ def row(name, side, figures):
 
 
 def main(smollm2, pairs, only, python):
-    target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
     torch_side = [python, str(HERE / "step.py")]
-    sides = {"Distily": [str(target / "release/examples/step")], "torch": torch_side}
+    sides = {"Distily": [example("step")], "torch": torch_side}
     names = only or list(CASES)
     results = {(name, side): [] for name in names for side in sides}
     largest = 0.0
@@ -124,12 +123,8 @@ def main(smollm2, pairs, only, python):
 
     peak = max(result["peak_gflops"] for runs in results.values() for result in runs)
     torch, transformers = results[names[0], "torch"][0]["versions"]
-    processor = next(
-        (line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")),
-        platform.machine(),
-    )
     print(HEAD.format(pairs=pairs, steps=STEPS, gap=largest, peak=peak, torch=torch, transformers=transformers,
-                      processor=processor, cores=os.cpu_count()))
+                      processor=processor(), cores=os.cpu_count()))
     for name in names:
         medians = []
         for side in sides:

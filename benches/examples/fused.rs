@@ -15,7 +15,7 @@ use burn::tensor::{Device, Tensor};
 use distily::core::Head;
 use distily::kernels::{self, Divergence, TrainingAllocator};
 use distily::objectives::{default_chunk, through_head};
-use distily_benches::{memory, tensor};
+use distily_benches::{forget_peak, memory, tensor};
 use std::error::Error;
 use std::process::Command;
 use std::time::Instant;
@@ -83,8 +83,7 @@ fn measure(
     let weights = Tensor::<1>::full([tokens], 1.0 / tokens as f64, &device);
 
     let held = memory("VmRSS")?;
-    // What follows is the process' peak from here on.
-    std::fs::write("/proc/self/clear_refs", "5")?;
+    forget_peak()?;
     let mut times = Vec::new();
     let mut peak = None;
     for _ in 0..ROUNDS {

@@ -1,5 +1,5 @@
-//! What the measurements share: seeded tensors, so that two runs measure the same numbers, and the
-//! process' memory.
+//! What the measurements share: seeded tensors, so that two runs measure the same numbers, training
+//! steps in a process of their own, and what is said of the process and the machine.
 //!
 //! ```
 //! let device = burn::tensor::Device::flex();
@@ -8,11 +8,15 @@
 //! ```
 
 mod memory;
+mod processor;
+mod training;
 
 use burn::tensor::{Device, Tensor, TensorData};
 use distily::core::Seed;
 
-pub use memory::memory;
+pub use memory::{forget_peak, memory};
+pub use processor::processor;
+pub use training::{Cost, Training};
 
 /// A tensor of numbers in [-1, 1).
 pub fn tensor<const D: usize>(shape: [usize; D], device: &Device) -> Tensor<D> {

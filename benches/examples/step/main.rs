@@ -16,7 +16,7 @@ use distily::kernels::TrainingAllocator;
 use distily::models::Decoder;
 use distily::objectives::{Composite, ObjectiveConfig};
 use distily::{Schedule, Trainer, TrainingConfig};
-use distily_benches::{memory, tensor};
+use distily_benches::{forget_peak, memory, tensor};
 use phases::Phases;
 use serde_json::{Value, json};
 use std::error::Error;
@@ -153,11 +153,6 @@ fn batch(rows: usize, step: usize, vocabulary: usize) -> Result<TokenBatch, Box<
         (0..rows * LENGTH).map(id).collect::<Vec<_>>(),
         [rows, LENGTH],
     )?)
-}
-
-/// What follows is the process' peak of memory from here on.
-fn forget_peak() -> std::io::Result<()> {
-    std::fs::write("/proc/self/clear_refs", "5")
 }
 
 /// The best of 20 products of 1024 x 1024 matrices.
