@@ -15,9 +15,8 @@ import subprocess
 import sys
 import time
 
-from machine import example, processor
+from machine import THREADS, example, processor
 
-THREADS = 2
 ROUNDS = 5
 SECONDS = 0.3
 EPSILON = 1e-5

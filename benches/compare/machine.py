@@ -3,6 +3,7 @@ import os
 import platform
 from pathlib import Path
 
+THREADS = 2
 ROOT = Path(__file__).resolve().parents[2]
 
 

@@ -17,7 +17,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from machine import example, processor
+from machine import THREADS, example, processor
 
 HERE = Path(__file__).resolve().parent
 STEPS = 6
@@ -39,7 +39,7 @@ cargo build --release --workspace --examples
 python benches/compare/run.py SmolLM2-135M-Instruct --pairs {pairs} > docs/results/step.md
 ```
 
-{processor}, {cores} cores, f32, against torch {torch} and transformers {transformers} on as many threads: medians of {pairs}
+{processor}, f32, against torch {torch} and transformers {transformers}, both on {threads} threads: medians of {pairs}
 alternate runs of {steps} steps, each run a process of its own, its first step not counted. The losses of both sides agreed to {gap:.0e}
 in every step.
 
@@ -84,7 +84,8 @@ def operations(case, folder):
 
 def run(command, case, folder):
     paths = [str(folder / part) if (folder / part).exists() else part for part in case]
-    output = subprocess.run([*command, *paths, str(STEPS)], check=True, capture_output=True, text=True).stdout
+    threads = os.environ | {"RAYON_NUM_THREADS": str(THREADS)}
+    output = subprocess.run([*command, *paths, str(STEPS)], check=True, capture_output=True, text=True, env=threads).stdout
     result = json.loads(output.splitlines()[-1])
     times = result["times"][1:]
     result["times"] = {name: statistics.median(time[name] for time in times) for name in times[0]}
@@ -124,7 +125,7 @@ def main(smollm2, pairs, only, python):
     peak = max(result["peak_gflops"] for runs in results.values() for result in runs)
     torch, transformers = results[names[0], "torch"][0]["versions"]
     print(HEAD.format(pairs=pairs, steps=STEPS, gap=largest, peak=peak, torch=torch, transformers=transformers,
-                      processor=processor(), cores=os.cpu_count()))
+                      processor=processor(), threads=THREADS))
     for name in names:
         medians = []
         for side in sides:

@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 import transformers
+from machine import THREADS
 from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
 
 LENGTH = 128
@@ -177,7 +178,7 @@ def peak_gflops():
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(2)
+    torch.set_num_threads(THREADS)
     command = {"write": write, "train": train, "read": read}[sys.argv[1]]
     results = command(*sys.argv[2:])
     if results:

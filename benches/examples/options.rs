@@ -12,7 +12,7 @@ use distily::OptimizerConfig;
 use distily::core::Seed;
 use distily::kernels::TrainingAllocator;
 use distily::models::{Decoder, DecoderConfig, Precision, StoredAs};
-use distily_benches::{Cost, Training, processor};
+use distily_benches::{Cost, Recomputed, Training, processor};
 use std::error::Error;
 use std::path::Path;
 
@@ -73,7 +73,7 @@ fn cases(teacher: &Path) -> Result<Vec<(&'static str, Training)>, serde_json::Er
         rows: 4,
         length: 128,
         accumulation: 1,
-        gradient_checkpointing: false,
+        recomputed: Recomputed::Nothing,
         optimizer: OptimizerConfig::default(),
         tapped: 0,
         steps: 5,
@@ -99,8 +99,14 @@ fn cases(teacher: &Path) -> Result<Vec<(&'static str, Training)>, serde_json::Er
         with("a batch of 8 rows", &batches(8, 1)),
         with("2 batches of 2 rows", &batches(2, 2)),
         with("4 batches of 1 row", &batches(1, 4)),
-        with("gradient checkpointing", &|t| {
-            t.gradient_checkpointing = true;
+        with("cheap operations again", &|t| {
+            t.recomputed = Recomputed::Operations;
+        }),
+        with("every second block again", &|t| {
+            t.recomputed = Recomputed::Blocks(2);
+        }),
+        with("every block again", &|t| {
+            t.recomputed = Recomputed::Blocks(1);
         }),
         with("Lion", &|t| t.optimizer = lion),
     ])
@@ -132,7 +138,8 @@ SmolLM2-135M's width ({layers} layers, random weights) to a student with half it
 The medians of {rounds} runs, each a process of its own, of the medians of {} steps, a first one not counted. The peak is that of the
 memory of another process, both models loaded, whose allocator gives back at once what is freed: what two steps need at a time.
 
-Gradient checkpointing is burn's (`device.autodiff().gradient_checkpointing()`): cheap results are computed again in the backward pass.
+What runs again in the backward pass is gradient checkpointing: burn's own for cheap operations (`Device::gradient_checkpointing`), and
+that of blocks (`Decoder::with_gradient_checkpointing`).
 
 | option | step, s | time | peak, MiB | memory | tokens/s |
 |---|---|---|---|---|---|",

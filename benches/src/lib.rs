@@ -16,7 +16,7 @@ use distily::core::Seed;
 
 pub use memory::{forget_peak, memory};
 pub use processor::processor;
-pub use training::{Cost, Training};
+pub use training::{Cost, Recomputed, Training};
 
 /// A tensor of numbers in [-1, 1).
 pub fn tensor<const D: usize>(shape: [usize; D], device: &Device) -> Tensor<D> {

@@ -26,14 +26,25 @@ pub struct Training {
     pub length: usize,
     /// Batches in a step.
     pub accumulation: usize,
-    /// Whether cheap results are computed again in the backward pass instead of being kept.
-    pub gradient_checkpointing: bool,
+    /// What is computed again in the backward pass instead of being kept.
+    pub recomputed: Recomputed,
     /// The optimizer.
     pub optimizer: OptimizerConfig,
     /// Of how many of the student's layers, the last ones, the hidden states are compared.
     pub tapped: usize,
     /// Steps that count.
     pub steps: usize,
+}
+
+/// What a backward pass computes again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Recomputed {
+    /// Nothing.
+    Nothing,
+    /// What burn calls cheap: results of element-wise operations.
+    Operations,
+    /// Every so manieth block of the student.
+    Blocks(usize),
 }
 
 /// What a step costs.
@@ -99,11 +110,15 @@ impl Training {
             layers: Some(teacher.config().layers / 2),
             ..StudentConfig::default()
         };
-        let graph = match self.gradient_checkpointing {
-            true => device.autodiff().gradient_checkpointing(),
-            false => device.autodiff(),
+        let graph = match self.recomputed {
+            Recomputed::Operations => device.autodiff().gradient_checkpointing(),
+            Recomputed::Nothing | Recomputed::Blocks(_) => device.autodiff(),
         };
-        let student = Decoder::random(&half.of(teacher.config())?, Seed(1), &graph)?;
+        let mut student = Decoder::random(&half.of(teacher.config())?, Seed(1), &graph)?;
+        if let Recomputed::Blocks(every) = self.recomputed {
+            let blocks = (0..student.shape().layers).step_by(every);
+            student = student.with_gradient_checkpointing(blocks)?;
+        }
         let (shape, layers) = (student.shape(), student.shape().layers);
         let objective = self
             .objective(layers)?

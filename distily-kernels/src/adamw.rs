@@ -1,3 +1,4 @@
+use crate::in_format_of;
 use burn::tensor::Tensor;
 
 /// The numbers of one step of [`adamw`].
@@ -36,17 +37,21 @@ impl AdamWStep {
 /// that has no second holder.
 ///
 /// Shapes: all the same; `moments` are those of the gradient and of its square, 0 before the first
-/// step.
+/// step. All is computed in the parameter's number format, which the others take on.
 ///
 /// # Panics
 ///
-/// If the shapes differ.
+/// If the shapes differ, or the step is 0.
 pub fn adamw<const D: usize>(
     parameter: Tensor<D>,
     gradient: Tensor<D>,
     moments: [Tensor<D>; 2],
     step: AdamWStep,
 ) -> (Tensor<D>, [Tensor<D>; 2]) {
+    assert!(step.time > 0, "the first step is 1");
+    let parameter = parameter.without_autodiff();
+    let gradient = in_format_of(gradient.without_autodiff(), &parameter);
+    let moments = moments.map(|moment| in_format_of(moment.without_autodiff(), &parameter));
     let shape = parameter.dims();
     assert_eq!(gradient.dims(), shape, "the gradient's shape differs");
     for moment in &moments {

@@ -3,8 +3,8 @@
 //! Each operation is a plain function over burn tensors, for any device. Tensors on burn's CPU
 //! backend (with this crate's feature `flex`) go to native code that uses every core and has a
 //! backward pass of its own; every other device gets the same mathematics composed of burn
-//! operations. Tests hold both forms, and their gradients, together: each kernel is within 1e-5 of
-//! its composition in f64, finite at extreme inputs, and the same bits on any number of threads.
+//! operations. Tests hold both forms, and their gradients, together: a kernel is within 1e-5 of its
+//! composition in f64, finite at extreme inputs, and the same bits on any number of threads.
 //!
 //! ```
 //! use burn::tensor::{Device, Tensor};

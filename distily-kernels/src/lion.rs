@@ -1,3 +1,4 @@
+use crate::in_format_of;
 use burn::tensor::Tensor;
 
 /// The numbers of one step of [`lion`].
@@ -26,7 +27,8 @@ impl LionStep {
 /// momentum after it. On a CPU they are changed in place, and nothing is copied that has no second
 /// holder.
 ///
-/// Shapes: all the same; the momentum is 0 before the first step.
+/// Shapes: all the same; the momentum is 0 before the first step. All is computed in the parameter's
+/// number format, which the others take on.
 ///
 /// # Panics
 ///
@@ -37,6 +39,9 @@ pub fn lion<const D: usize>(
     momentum: Tensor<D>,
     step: LionStep,
 ) -> (Tensor<D>, Tensor<D>) {
+    let parameter = parameter.without_autodiff();
+    let gradient = in_format_of(gradient.without_autodiff(), &parameter);
+    let momentum = in_format_of(momentum.without_autodiff(), &parameter);
     let shape = parameter.dims();
     assert_eq!(gradient.dims(), shape, "the gradient's shape differs");
     assert_eq!(momentum.dims(), shape, "the momentum's shape differs");

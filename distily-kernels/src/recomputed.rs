@@ -2,11 +2,10 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 
 /// `forward` of a module and its input, of which the graph keeps the input alone: going backward, it
-/// runs once more (gradient checkpointing; Chen et al., 1604.06174). The values and gradients are the
-/// same bits.
+/// runs once more (gradient checkpointing; Chen et al., 1604.06174).
 ///
-/// `forward` is a function of the module's parameters and of its input; of other tensors, it gets no
-/// gradient. On devices without native code it just runs: there, `Device::gradient_checkpointing` is
+/// `forward` is a function of the module's parameters and of its input, and the same each time: it
+/// draws no numbers, and has no other mode for training, as dropout and batch norms do. On devices without native code it just runs: there, `Device::gradient_checkpointing` is
 /// burn's own form, by operation.
 ///
 /// ```
@@ -21,6 +20,10 @@ use burn::tensor::Tensor;
 /// let gradients = y.sum().backward();
 /// assert!(layer.weight.val().grad(&gradients).is_some());
 /// ```
+///
+/// # Panics
+///
+/// If `forward` reads another tensor that gets a gradient: it would get none here.
 pub fn recomputed<M: Module + 'static, const D: usize>(
     module: &M,
     x: Tensor<D>,
@@ -37,7 +40,7 @@ pub fn recomputed<M: Module + 'static, const D: usize>(
 mod tests {
     use super::*;
     use crate::testing::leaf;
-    use burn::module::{ModuleVisitor, Param};
+    use burn::module::{Lora, ModuleVisitor, Param};
     use burn::nn::{Linear, LinearConfig};
     use burn::tensor::{Device, Gradients};
 
@@ -99,6 +102,24 @@ mod tests {
                 if frozen { 1 } else { 3 }
             );
         }
+    }
+
+    /// What is trained of a module with adapters are these, beside a base that is not.
+    #[test]
+    fn adapters_are_parameters() {
+        let net = net().apply_lora(Lora::new(2, 4.0));
+        let x = leaf([3, 4], 1, 1.0);
+        let of = |y: Tensor<2>| gradients_of(&net, &y.square().sum().backward());
+        let plain = of(forward(&net, x.clone()));
+        assert!(plain.iter().any(Option::is_some) && plain.iter().any(Option::is_none));
+        assert_eq!(of(recomputed(&net, x, forward)), plain);
+    }
+
+    #[test]
+    #[should_panic(expected = "detach")]
+    fn what_forward_reads_elsewhere_would_get_no_gradient() {
+        let (x, other) = (leaf([3, 4], 1, 1.0), leaf([3, 4], 2, 1.0));
+        recomputed(&net(), x, move |net, x| forward(net, x) * other.clone());
     }
 
     #[test]

@@ -18,8 +18,9 @@ const LARGE: usize = 1 << 20;
 /// megabytes anew, and the system fills them with zeros first. Only blocks of 64 MiB and more, the
 /// tables of a vocabulary, come from the system and go back to it.
 ///
-/// On Linux it also refuses transparent huge pages: kept memory has no use for them, and they round up
-/// every piece of it. The environment variable `MIMALLOC_PURGE_DELAY` (milliseconds) is stronger.
+/// On Linux it also refuses transparent huge pages, for the whole process and those that it starts: kept
+/// memory has no use for them, and they round up every piece of it. All this begins with the first
+/// block of 1 MiB. The environment variable `MIMALLOC_PURGE_DELAY` (milliseconds) is stronger.
 ///
 /// ```no_run
 /// use distily_kernels::TrainingAllocator;
@@ -98,25 +99,14 @@ fn keep_freed_memory() {
 mod tests {
     use super::*;
 
+    /// In one test, because the first large block sets the options of the process.
     #[test]
-    fn the_options_are_what_they_are_called() {
+    #[allow(unsafe_code)]
+    fn large_blocks_set_the_options_and_keep_their_bytes() {
         // SAFETY: it reads one number of mimalloc's options.
-        #[allow(unsafe_code)]
         let delay = || unsafe { libmimalloc_sys::mi_option_get(PURGE_DELAY) };
         // Milliseconds, and no other option of this version has this default.
         assert_eq!(delay(), 1000);
-        keep_freed_memory();
-        assert_eq!(delay(), -1);
-        #[cfg(target_os = "linux")]
-        {
-            let status = std::fs::read_to_string("/proc/self/status").unwrap();
-            assert!(!status.contains("THP_enabled:\t1"), "{status}");
-        }
-    }
-
-    #[test]
-    #[allow(unsafe_code)]
-    fn a_block_keeps_its_bytes_across_the_border_of_both_allocators() {
         let sizes = [100, LARGE, HUGE - 1, HUGE, HUGE + LARGE, HUGE - 1, 50];
         for align in [1, 64] {
             let layout = |size| Layout::from_size_align(size, align).unwrap();
@@ -139,6 +129,12 @@ mod tests {
                 assert_eq!(zeroed.add(HUGE - 1).read(), 0);
                 TrainingAllocator.dealloc(zeroed, layout(HUGE));
             }
+        }
+        assert_eq!(delay(), -1);
+        #[cfg(target_os = "linux")]
+        {
+            let status = std::fs::read_to_string("/proc/self/status").unwrap();
+            assert!(!status.contains("THP_enabled:\t1"), "{status}");
         }
     }
 }

@@ -206,7 +206,8 @@ impl Decoder {
             .sliding_window
             .map(|window| (window.first_layer, segments.within(window.tokens)));
         let needed = match taps.last_layer() {
-            _ if taps.wants_output() => self.layers.len(),
+            // A cache holds all layers.
+            _ if taps.wants_output() || cached.is_some() => self.layers.len(),
             last => last.map_or(0, |last| last + 1),
         };
         for (index, layer) in self.layers.iter().enumerate().take(needed) {

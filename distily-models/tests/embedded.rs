@@ -5,7 +5,7 @@
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{Device, Gradients, Tensor};
-use distily_core::{LanguageModel, Seed, Taps, TokenBatch};
+use distily_core::{Cache, Feature, LanguageModel, Seed, Taps, TokenBatch};
 use distily_models::{Architecture, Decoder, DecoderConfig, freeze};
 
 fn config(architecture: Architecture) -> DecoderConfig {
@@ -110,8 +110,6 @@ fn there_is_no_block_to_checkpoint_beyond_the_last() {
 /// The last block and the final norm are poison: who asks for earlier features does not meet them.
 #[test]
 fn what_no_tapped_feature_needs_is_not_computed() {
-    use burn::module::Param;
-    use distily_core::Feature;
     let device = Device::flex();
     let mut model = Decoder::random(&config(Architecture::Llama), Seed(3), &device).unwrap();
     let batch = TokenBatch::new((0..10).collect(), [1, 10]).unwrap();
@@ -129,4 +127,28 @@ fn what_no_tapped_feature_needs_is_not_computed() {
     assert!(output.iter::<f32>().all(f32::is_finite));
     let (_, output) = hidden(&model, &taps.union(&Taps::none()));
     assert!(output.iter::<f32>().any(f32::is_nan));
+}
+
+#[test]
+fn a_cache_holds_all_layers_whatever_is_tapped() {
+    let model = Decoder::random(&config(Architecture::Llama), Seed(3), &Device::flex()).unwrap();
+    let batch = |ids: std::ops::Range<u32>| {
+        let length = ids.len();
+        TokenBatch::new(ids.collect(), [1, length]).unwrap()
+    };
+    let mut cache = Cache::default();
+    let taps = Taps::features_only().with(0, Feature::Hidden);
+    model
+        .forward_cached(&batch(0..6), &taps, &mut cache)
+        .unwrap();
+    let last = model
+        .forward_cached(&batch(6..7), &Taps::logits(), &mut cache)
+        .unwrap();
+    let whole = model
+        .forward(&batch(0..7), &Taps::logits())
+        .unwrap()
+        .of_last(1);
+    let [cached, whole] = [last, whole].map(|outputs| outputs.logits.unwrap());
+    let difference: f32 = (cached - whole).abs().max().into_scalar();
+    assert!(difference < 1e-5, "{difference}");
 }

@@ -150,10 +150,8 @@ impl Composite {
                 Part::Term(_) | Part::ProjectedLogits(_) => None,
             })
             .collect();
-        let taps = calibrations.iter().flatten();
-        let Some(taps) = taps.fold(None, |union: Option<Taps>, calibration| {
-            Some(union.unwrap_or_default().union(&calibration.taps))
-        }) else {
+        let taps = calibrations.iter().flatten().map(|of_part| &of_part.taps);
+        let Some(taps) = taps.cloned().reduce(|union, taps| union.union(&taps)) else {
             return Ok(self);
         };
         let mut device = None;

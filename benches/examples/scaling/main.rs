@@ -17,7 +17,7 @@ use distily::OptimizerConfig;
 use distily::core::Seed;
 use distily::kernels::TrainingAllocator;
 use distily::models::{Decoder, DecoderConfig, Precision, StoredAs};
-use distily_benches::{Cost, Training};
+use distily_benches::{Cost, Recomputed, Training};
 use std::error::Error;
 use std::path::{Path, PathBuf};
 
@@ -122,7 +122,7 @@ fn measure(
             rows: ROWS,
             length: LENGTH,
             accumulation: 1,
-            gradient_checkpointing: false,
+            recomputed: Recomputed::Nothing,
             optimizer: OptimizerConfig::default(),
             tapped: 0,
             steps,

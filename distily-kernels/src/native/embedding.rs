@@ -13,11 +13,11 @@ use std::sync::Arc;
 type Ids = Arc<[usize]>;
 
 pub(crate) fn embedding(table: Tensor<2>, ids: Tensor<2, Int>) -> Tensor<3> {
+    if !table.is_tracked() {
+        return burn::tensor::module::embedding(table, ids);
+    }
     let of_tokens: Ids = ids.to_data().iter::<i64>().map(|id| id as usize).collect();
     let rows = burn::tensor::module::embedding(table.clone().without_autodiff(), ids);
-    if !table.is_tracked() {
-        return rows;
-    }
     let (rows, table) = (rows.into_dispatch(), table.into_dispatch());
     Tensor::from_dispatch(Dispatch::of_table(rows, table, of_tokens))
 }
@@ -76,7 +76,8 @@ impl<B: WithRows, C: CheckpointStrategy> WithRows for Autodiff<B, C> {
 struct AddRows;
 
 impl<B: WithRows> Backward<B, 1> for AddRows {
-    /// The table gives access to its gradient so far.
+    /// The table gives access to its gradient so far. It also keeps the table's node: a graph that
+    /// nobody goes back through stays until somebody does through another of the same table.
     type State = (FloatTensor<Autodiff<B>>, Ids);
 
     fn backward(

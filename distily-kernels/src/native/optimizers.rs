@@ -75,3 +75,42 @@ pub(crate) fn lion<const D: usize>(
     let tensor = Tensor::from_primitive::<Flex>;
     (tensor(parameter), tensor(momentum))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tensors::plain;
+    use super::*;
+
+    fn pointer(tensor: &Tensor<1>) -> *const f32 {
+        slice(&elements(tensor)).as_ptr()
+    }
+
+    #[test]
+    fn the_only_holder_gets_its_tensors_back() {
+        let tensor = || plain(vec![1.0; 8], [8]);
+        let (parameter, moments) = (tensor(), [tensor(), tensor()]);
+        let before = [&parameter, &moments[0], &moments[1]].map(pointer);
+        let step = AdamWStep {
+            time: 1,
+            learning_rate: 0.1,
+            beta_1: 0.9,
+            beta_2: 0.9,
+            epsilon: 1e-8,
+            weight_decay: 0.0,
+            gradient_factor: 1.0,
+        };
+        let (parameter, moments) = crate::adamw(parameter, tensor(), moments, step);
+        assert_eq!([&parameter, &moments[0], &moments[1]].map(pointer), before);
+
+        let step = LionStep {
+            learning_rate: 0.1,
+            beta_1: 0.9,
+            beta_2: 0.9,
+            weight_decay: 0.0,
+            gradient_factor: 1.0,
+        };
+        let [momentum, _] = moments;
+        let (parameter, momentum) = crate::lion(parameter, tensor(), momentum, step);
+        assert_eq!([&parameter, &momentum].map(pointer), before[..2]);
+    }
+}

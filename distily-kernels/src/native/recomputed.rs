@@ -14,19 +14,25 @@ pub(crate) fn recomputed<M: Module + 'static, const D: usize>(
     x: Tensor<D>,
     forward: impl Fn(&M, Tensor<D>) -> Tensor<D> + Send + Sync + 'static,
 ) -> Tensor<D> {
-    let mut parameters = Tracked(Vec::new());
+    let mut parameters = Parameters(Vec::new());
     module.visit(&mut parameters);
-    // Effective values: what made them of the parameters is in the graph of the module itself.
-    let plain = module.valid().materialize();
-    let input = x.clone().without_autodiff();
-    let output = forward(&plain, input.clone()).without_autodiff();
-    if parameters.0.is_empty() && !x.is_tracked() {
-        return output;
+    let (parameters, tracks_input) = (parameters.0, x.is_tracked());
+    if !tracks_input && parameters.iter().all(Option::is_none) {
+        return forward(module, x);
     }
+    let plain = module.valid();
+    let input = x.clone().without_autodiff();
+    let output = forward(&plain, input.clone());
+    // Its graph would be locked by the pass back through it when this one runs again.
+    assert!(
+        !output.is_tracked(),
+        "what `forward` reads besides the module and its input gets a gradient: detach it"
+    );
+    let mut output = output.without_autodiff();
     let primitive = elements(&output);
     let found = Found::default();
-    let mut output = output;
-    for (nth, parameter) in parameters.0.into_iter().enumerate() {
+    for (nth, parameter) in parameters.into_iter().enumerate() {
+        let Some(parameter) = parameter else { continue };
         let found = found.clone();
         let parents = [output.into_dispatch(), parameter];
         // The last node of the chain comes first, and finds all.
@@ -40,17 +46,14 @@ pub(crate) fn recomputed<M: Module + 'static, const D: usize>(
     record(primitive, parents, move |upstream| {
         let plain = plain.lock().unwrap_or_else(PoisonError::into_inner);
         let module = plain.clone().train();
-        let leaf = Tensor::from_inner(input.clone()).require_grad();
+        let leaf = Tensor::from_inner(input.clone()).set_require_grad(tracks_input);
         let weights = Tensor::<D>::from_primitive::<Flex>(upstream.clone());
         let loss = forward(&module, leaf.clone()) * Tensor::from_inner(weights);
         let gradients = loss.sum().backward();
-        let mut of_parameters = OfTracked(&gradients, Vec::new());
+        let mut of_parameters = Gradient(&gradients, Vec::new());
         module.visit(&mut of_parameters);
         *found.lock().unwrap_or_else(PoisonError::into_inner) = of_parameters.1;
-        let of_input = leaf
-            .grad(&gradients)
-            .unwrap_or_else(|| leaf.zeros_like().inner());
-        vec![upstream, elements(&of_input)]
+        vec![upstream, elements(&of(&leaf, &gradients))]
     })
 }
 
@@ -61,28 +64,30 @@ fn take(found: &Found, nth: usize) -> FlexTensor {
         .expect("the node after this one found all")
 }
 
-/// The parameters that get a gradient.
-struct Tracked(Vec<DispatchTensor>);
+/// The gradient of a leaf; 0 where the loss does not depend on it.
+fn of<const D: usize>(leaf: &Tensor<D>, gradients: &Gradients) -> Tensor<D> {
+    let gradient = leaf.grad(gradients);
+    gradient.unwrap_or_else(|| leaf.zeros_like().without_autodiff())
+}
 
-impl ModuleVisitor for Tracked {
+/// Each parameter that gets a gradient, and `None` in the place of each that does not.
+struct Parameters(Vec<Option<DispatchTensor>>);
+
+impl ModuleVisitor for Parameters {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let value = param.val();
-        if value.is_tracked() {
-            self.0.push(value.into_dispatch());
-        }
+        self.0
+            .push(value.is_tracked().then(|| value.into_dispatch()));
     }
 }
 
-/// Their gradients; 0 where the loss does not depend on one.
-struct OfTracked<'a>(&'a Gradients, Vec<Option<FlexTensor>>);
+/// The gradient of each.
+struct Gradient<'a>(&'a Gradients, Vec<Option<FlexTensor>>);
 
-impl ModuleVisitor for OfTracked<'_> {
+impl ModuleVisitor for Gradient<'_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let value = param.val();
-        if value.is_tracked() {
-            let gradient = value.grad(self.0);
-            let gradient = gradient.unwrap_or_else(|| value.zeros_like().inner());
-            self.1.push(Some(elements(&gradient)));
-        }
+        let tracked = value.is_tracked();
+        self.1.push(tracked.then(|| elements(&of(&value, self.0))));
     }
 }
