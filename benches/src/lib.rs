@@ -1,5 +1,5 @@
 //! What the measurements share: seeded tensors, so that two runs measure the same numbers, training
-//! steps in a process of their own, and what is said of the process and the machine.
+//! steps in a process of their own, how their cost grows, and what is said of the machine.
 //!
 //! ```
 //! let device = burn::tensor::Device::flex();
@@ -7,6 +7,7 @@
 //! assert_eq!(first, distily_benches::tensor([2, 3], &device).into_data());
 //! ```
 
+mod growth;
 mod memory;
 mod processor;
 mod training;
@@ -14,6 +15,7 @@ mod training;
 use burn::tensor::{Device, Tensor, TensorData};
 use distily::core::Seed;
 
+pub use growth::{exponent, slope};
 pub use memory::{forget_peak, memory};
 pub use processor::processor;
 pub use training::{Cost, Recomputed, Training};

@@ -8,7 +8,6 @@
 //! ```
 #![allow(clippy::print_stdout)]
 
-mod growth;
 mod page;
 mod plot;
 

@@ -1,7 +1,6 @@
-use crate::growth::{exponent, slope};
 use crate::plot::{Series, log_log};
 use crate::{LAYERS, LENGTH, Measured, ROWS, STEPS, THREADS, VOCABULARY, WIDTH};
-use distily_benches::{Cost, processor};
+use distily_benches::{Cost, exponent, processor, slope};
 use std::fmt::Write;
 
 /// What is told of a cost.
@@ -30,9 +29,16 @@ pub(crate) fn plots(measured: &Measured) -> Vec<(String, String)> {
         return Vec::new();
     }
     let plot = |(figure, title, of): (&str, &str, fn(&Cost) -> f64)| {
+        // Memory hardly depends on the threads: two lines would hide each other.
+        let hidden = if figure == "memory" {
+            THREADS.len() - 1
+        } else {
+            0
+        };
         let series = THREADS
             .iter()
             .zip(&measured.costs)
+            .skip(hidden)
             .map(|(threads, costs)| Series {
                 name: format!("{threads} thread{}", if *threads == 1 { "" } else { "s" }),
                 points: measured.points(costs, of),

@@ -14,7 +14,7 @@ pub(crate) struct Series {
 
 /// A plot of lines as SVG, both axes logarithmic.
 ///
-/// The ticks of x are the points', those of y powers of two and the numbers in the middle of them.
+/// The ticks of x are the points of the first line, those of y powers of two.
 pub(crate) fn log_log(title: &str, x_label: &str, series: &[Series]) -> String {
     let all = || series.iter().flat_map(|series| &series.points);
     let range = |of: fn(&(f64, f64)) -> f64| {

@@ -1,12 +1,12 @@
 /// The exponent of the power of x that fits y best: the slope of a line through the logarithms, by
 /// least squares.
-pub(crate) fn exponent(points: &[(f64, f64)]) -> f64 {
+pub fn exponent(points: &[(f64, f64)]) -> f64 {
     let logarithms = points.iter().map(|&(x, y)| (x.ln(), y.ln()));
     slope(&logarithms.collect::<Vec<_>>())
 }
 
 /// The slope of the line that fits best, by least squares.
-pub(crate) fn slope(points: &[(f64, f64)]) -> f64 {
+pub fn slope(points: &[(f64, f64)]) -> f64 {
     let count = points.len() as f64;
     let mean = |of: fn(&(f64, f64)) -> f64| points.iter().map(of).sum::<f64>() / count;
     let (x, y) = (mean(|point| point.0), mean(|point| point.1));
