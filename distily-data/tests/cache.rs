@@ -188,6 +188,18 @@ fn a_source_that_fails_leaves_nothing() {
     );
 }
 
+#[test]
+fn a_file_in_the_place_of_the_cache_is_told() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let cache = TokenCache::new(file.path());
+    let problem = cache.tokens(documents(9).as_slice(), &encoder(10));
+    let problem = problem.unwrap_err().to_string();
+    assert!(
+        problem.starts_with(file.path().to_str().unwrap()),
+        "{problem}"
+    );
+}
+
 /// What `open` and `verify` and all rows say of an entry, which has to be the same.
 fn problem_of(cache: &TokenCache, key: ContentHash) -> Option<String> {
     let read = cache.open(key).and_then(|tokens| content(tokens.unwrap()));
