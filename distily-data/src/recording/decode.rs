@@ -34,6 +34,11 @@ impl Encoded {
         if sum as u64 != self.entries {
             return Err(format!("{sum} ids, expected {}", self.entries));
         }
+        // One token with many would make room for as many in all of a batch.
+        let most = config.codec.most_ids(config.shape.vocabulary);
+        if let Some(length) = lengths.iter().find(|length| **length > most) {
+            return Err(format!("{length} ids of a token, expected at most {most}"));
+        }
         Ok(lengths)
     }
 
@@ -159,5 +164,77 @@ fn place_halves(bytes: &[u8], width: usize, places: &[usize], to: &mut [f32]) {
         let halves = bytes.as_chunks().0.iter();
         let halves: Vec<f16> = halves.map(|&half| f16::from_le_bytes(half)).collect();
         halves.convert_to_f32_slice(&mut to[place * width..(place + 1) * width]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{ContentHash, Provenance};
+    use distily_core::ModelShape;
+
+    /// Two tokens of a vocabulary of 5, with one id and two, and what is changed of them.
+    fn read(change: impl FnOnce(&mut Encoded)) -> Result<(), String> {
+        let hash = ContentHash::of("test", [b""]);
+        let config = RecordingConfig {
+            provenance: Provenance {
+                teacher: hash,
+                tokenizer: hash,
+                data: hash,
+                temperature: 1.0,
+            },
+            shape: ModelShape {
+                vocabulary: 5,
+                ..ModelShape::default()
+            },
+            codec: Codec::TopK { k: 2, p: 1.0 },
+            hidden_layers: vec![],
+        };
+        let halves = |values: &[f32]| -> Vec<u8> {
+            let halves = values.iter().map(|&value| f16::from_f32(value));
+            halves.flat_map(f16::to_le_bytes).collect()
+        };
+        let words = |words: &[u16]| words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        let mut encoded = Encoded {
+            tokens: 2,
+            entries: 3,
+            data: vec![
+                words(&[4, 0, 1]),
+                halves(&[-0.1, -1.0, -2.0]),
+                halves(&[0.1, 0.5]),
+                words(&[1, 2]),
+            ],
+        };
+        change(&mut encoded);
+        let lengths = encoded.lengths(&config)?;
+        let mut to = SparseRows {
+            k: 2,
+            ids: &mut [0; 4],
+            probabilities: &mut [0.0; 4],
+            tail: &mut [0.0; 2],
+        };
+        encoded.sparse(&config, &lengths, &[0, 1], &mut to)
+    }
+
+    #[test]
+    fn what_no_recorder_writes_is_refused() {
+        read(|_| {}).unwrap();
+        // A tensor, the place of an element of two bytes in it, and another value.
+        for (tensor, at, value, says) in [
+            (0, 1, [5, 0], "id 5 is not in the vocabulary"),
+            (1, 0, f16::ONE.to_le_bytes(), "a probability of 2.7"),
+            (1, 2, f16::NAN.to_le_bytes(), "no number"),
+            (2, 1, f16::NEG_ONE.to_le_bytes(), "a tail of -1"),
+            (2, 0, f16::NAN.to_le_bytes(), "a tail of NaN"),
+            (3, 0, [2, 0], "4 ids, expected 3"),
+        ] {
+            let change = |encoded: &mut Encoded| {
+                encoded.data[tensor][2 * at..2 * at + 2].copy_from_slice(&value);
+            };
+            let problem = read(change).unwrap_err();
+            assert!(problem.contains(says), "{problem}");
+        }
+        let problem = read(|encoded| encoded.data[3] = vec![0, 0, 3, 0]).unwrap_err();
+        assert_eq!(problem, "3 ids of a token, expected at most 2");
     }
 }
