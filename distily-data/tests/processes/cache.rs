@@ -11,7 +11,7 @@ struct Noted<'a>(&'a Path);
 
 impl DocumentSource for Noted<'_> {
     fn identity(&self) -> Result<ContentHash, DataError> {
-        Words(300).identity()
+        Words(150).identity()
     }
     fn documents(&self) -> Result<DocumentIterator<'_>, DataError> {
         let note = File::options()
@@ -19,7 +19,7 @@ impl DocumentSource for Noted<'_> {
             .append(true)
             .open(self.0.join("reads"));
         note.unwrap().write_all(b".").unwrap();
-        let documents: Vec<_> = Words(300).documents()?.collect();
+        let documents: Vec<_> = Words(150).documents()?.collect();
         Ok(Box::new(documents.into_iter()))
     }
 }
