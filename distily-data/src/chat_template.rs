@@ -130,6 +130,7 @@ impl ChatTemplate {
                 .build()
                 .map_err(|problem| error(&file, described(&problem)))?,
         );
+        environment.set_fuel(Some(FUEL));
         environment.set_unknown_method_callback(unknown_method_callback);
         environment.add_function("raise_exception", |message: String| {
             Err::<String, _>(minijinja::Error::new(ErrorKind::InvalidOperation, message))
@@ -266,6 +267,10 @@ impl ChatTemplate {
     }
 }
 
+/// What writing a conversation may cost, in instructions and in pieces of 64 bytes: more than one of
+/// 10,000 messages does, and not for ever.
+const FUEL: u64 = 5_000_000;
+
 /// What a template's `{% generation %}` calls, and the variable with what it puts around its content.
 const GENERATION: &str = "distily_generation";
 const MARK: &str = "distily_generation_mark";
@@ -394,6 +399,27 @@ mod tests {
                 .contains("roles must alternate, got assistant"),
             "{refused}"
         );
+    }
+
+    #[test]
+    fn a_template_without_an_end_is_an_error_and_a_long_conversation_is_not() {
+        let of = |template: &str| {
+            let folder = folder(&[("chat_template.jinja", template)]);
+            ChatTemplate::load(folder.path()).unwrap()
+        };
+        let said = |role| Message::new(role, "word ".repeat(200));
+        let turns = ["user", "assistant"].into_iter().cycle();
+        let long: Vec<Message> = turns.take(10_000).map(said).collect();
+        let text = of(TEMPLATE).render(&long, false).unwrap();
+        assert!(text.len() > 10_000_000);
+        for hostile in [
+            "{% for a in range(9999) %}{% for b in range(9999) %}{% endfor %}{% endfor %}",
+            "{% set a = 'a' * 99999999 %}{% set b = a ~ a ~ a ~ a ~ a ~ a %}",
+        ] {
+            let error = of(hostile).render(&conversation(), false).unwrap_err();
+            let error = error.to_string();
+            assert!(error.contains("fuel"), "{error}");
+        }
     }
 
     #[test]

@@ -188,6 +188,18 @@ fn a_source_that_fails_leaves_nothing() {
     );
 }
 
+#[test]
+fn a_file_in_the_place_of_the_cache_is_told() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let cache = TokenCache::new(file.path());
+    let problem = cache.tokens(documents(9).as_slice(), &encoder(10));
+    let problem = problem.unwrap_err().to_string();
+    assert!(
+        problem.starts_with(file.path().to_str().unwrap()),
+        "{problem}"
+    );
+}
+
 /// What `open` and `verify` and all rows say of an entry, which has to be the same.
 fn problem_of(cache: &TokenCache, key: ContentHash) -> Option<String> {
     let read = cache.open(key).and_then(|tokens| content(tokens.unwrap()));
@@ -208,20 +220,21 @@ fn entry(folder: &Path) -> (TokenCache, ContentHash, Vec<(PathBuf, Vec<u8>)>) {
 }
 
 #[test]
-fn each_of_1000_flipped_bits_is_reported() {
+fn each_of_1000_flipped_bits_of_each_file_is_reported() {
     let folder = tempfile::tempdir().unwrap();
     let (cache, key, files) = entry(folder.path());
     assert_eq!(problem_of(&cache, key), None);
     let mut generator = Seed(1).generator("flips", 0);
-    for flip in 0..1000 {
-        // As many in each file: the small ones matter most.
-        let (path, whole) = &files[flip % files.len()];
-        let bit = rand::Rng::next_u64(&mut generator) as usize % (8 * whole.len());
-        let mut flipped = whole.clone();
-        flipped[bit / 8] ^= 1 << (bit % 8);
-        fs::write(path, &flipped).unwrap();
-        let problem = problem_of(&cache, key).unwrap_or_else(|| panic!("bit {bit} of {path:?}"));
-        assert!(problem.starts_with(path.to_str().unwrap()), "{problem}");
+    for (path, whole) in &files {
+        for _ in 0..1000 {
+            let bit = rand::Rng::next_u64(&mut generator) as usize % (8 * whole.len());
+            let mut flipped = whole.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            fs::write(path, &flipped).unwrap();
+            let problem =
+                problem_of(&cache, key).unwrap_or_else(|| panic!("bit {bit} of {path:?}"));
+            assert!(problem.starts_with(path.to_str().unwrap()), "{problem}");
+        }
         fs::write(path, whole).unwrap();
     }
     assert_eq!(problem_of(&cache, key), None);

@@ -269,6 +269,37 @@ fn rows_that_were_not_recorded_are_refused() {
 }
 
 #[test]
+fn an_id_beyond_the_vocabulary_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let rows = rows(9, 9);
+    let recording = record(folder.path(), &rows, &config(&rows, 9, TOP_K, 1.0));
+    let beyond = TokenBatch::new(vec![1, 9], [1, 2]).unwrap();
+    let problem = recording.answer(&beyond, &Taps::none()).unwrap_err();
+    let expected = ForwardError::UnknownId {
+        id: 9,
+        vocabulary: 9,
+    };
+    assert_eq!(problem.to_string(), expected.to_string());
+}
+
+#[test]
+fn a_file_in_the_place_of_the_recording_is_told() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let rows = rows(9, 9);
+    let config = config(&rows, 9, TOP_K, 1.0);
+    for problem in [
+        Recorder::open(file.path(), config.clone()).unwrap_err(),
+        open(file.path(), &config).unwrap_err(),
+    ] {
+        let problem = problem.to_string();
+        assert!(
+            problem.starts_with(file.path().to_str().unwrap()),
+            "{problem}"
+        );
+    }
+}
+
+#[test]
 fn another_recording_than_expected_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let rows = rows(9, 9);
@@ -333,7 +364,7 @@ fn files(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
 }
 
 #[test]
-fn a_flipped_bit_and_a_cut_file_are_found() {
+fn each_of_1000_flipped_bits_and_100_cuts_of_each_file_is_found() {
     let folder = tempfile::tempdir().unwrap();
     let rows = rows(9, 9);
     let config = config(&rows, 9, TOP_K, 1.0);
@@ -352,15 +383,16 @@ fn a_flipped_bit_and_a_cut_file_are_found() {
     };
     let mut generator = Seed(1).generator("flips", 0);
     let mut random = |below: usize| (rand::Rng::next_u64(&mut generator) % below as u64) as usize;
-    for flip in 0..1000 {
-        let (file, content) = &files[flip % 2];
-        let mut other = content.clone();
-        other[random(content.len())] ^= 1 << random(8);
-        fs::write(file, &other).unwrap();
-        refused(file);
-        if flip < 100 {
-            fs::write(file, &content[..random(content.len())]).unwrap();
+    for (file, content) in &files {
+        for flip in 0..1000 {
+            let mut other = content.clone();
+            other[random(content.len())] ^= 1 << random(8);
+            fs::write(file, &other).unwrap();
             refused(file);
+            if flip < 100 {
+                fs::write(file, &content[..random(content.len())]).unwrap();
+                refused(file);
+            }
         }
         fs::write(file, content).unwrap();
     }

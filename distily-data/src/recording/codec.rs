@@ -43,6 +43,15 @@ fn one() -> f64 {
 const MOST: usize = u16::MAX as usize;
 
 impl Codec {
+    /// The most ids of a token, of so large a vocabulary.
+    pub(super) fn most_ids(&self, vocabulary: usize) -> usize {
+        match *self {
+            Self::Full => vocabulary,
+            Self::TopK { k, .. } => k.min(vocabulary),
+            Self::Sampled { draws, .. } => draws.min(vocabulary),
+        }
+    }
+
     pub(super) fn check(&self, temperature: f64) -> Result<(), RecordingError> {
         let config = |field, got: String, expected| {
             Err(RecordingError::Config {

@@ -3,13 +3,16 @@ use super::layout::{narrow_counts, narrow_ids};
 use super::{Codec, RecordingConfig};
 use half::f16;
 use half::slice::HalfFloatSliceExt;
+use std::ops::Range;
 use std::sync::LazyLock;
 
 /// exp of every f16, by its bits: what a log-probability says, without computing it anew each time.
-static EXP: LazyLock<Vec<f32>> = LazyLock::new(|| {
-    (0..=u16::MAX)
-        .map(|bits| f16::from_bits(bits).to_f32().exp())
-        .collect()
+static EXP: LazyLock<Box<[f32; 1 << 16]>> = LazyLock::new(|| {
+    let mut exp = Box::new([0.0; 1 << 16]);
+    for (bits, exp) in (0..=u16::MAX).zip(exp.iter_mut()) {
+        *exp = f16::from_bits(bits).to_f32().exp();
+    }
+    exp
 });
 
 /// Where the ids of some tokens go, each token with `k` places.
@@ -34,6 +37,11 @@ impl Encoded {
         if sum as u64 != self.entries {
             return Err(format!("{sum} ids, expected {}", self.entries));
         }
+        // One token with many would make room for as many in all of a batch.
+        let most = config.codec.most_ids(config.shape.vocabulary);
+        if let Some(length) = lengths.iter().find(|length| **length > most) {
+            return Err(format!("{length} ids of a token, expected at most {most}"));
+        }
         Ok(lengths)
     }
 
@@ -47,8 +55,12 @@ impl Encoded {
     ) -> Result<(), String> {
         match (&config.codec, self.data.as_slice()) {
             (Codec::TopK { .. }, [ids, logs, tails, ..]) => {
-                let logs = logs.as_chunks().0;
-                let p = |at: usize| EXP[usize::from(u16::from_le_bytes(logs[at]))];
+                let (logs, exp) = (logs.as_chunks().0, &**EXP);
+                let p = |entries: Range<usize>, to: &mut [f32]| {
+                    for (p, &log) in to.iter_mut().zip(&logs[entries]) {
+                        *p = exp[usize::from(u16::from_le_bytes(log))];
+                    }
+                };
                 self.place(config, ids, lengths, places, p, to)?;
                 for (&place, &tail) in places.iter().zip(tails.as_chunks().0) {
                     let tail = f16::from_le_bytes(tail).to_f32();
@@ -62,11 +74,16 @@ impl Encoded {
             (&Codec::Sampled { draws, .. }, [ids, _, .., counts]) => {
                 let share = 1.0 / draws as f32;
                 let narrow = narrow_counts(draws);
-                let p = |at: usize| match narrow {
-                    true => f32::from(counts[at]) * share,
+                let p = |entries: Range<usize>, to: &mut [f32]| match narrow {
+                    true => {
+                        for (p, &count) in to.iter_mut().zip(&counts[entries]) {
+                            *p = f32::from(count) * share;
+                        }
+                    }
                     false => {
-                        let count = [counts[2 * at], counts[2 * at + 1]];
-                        f32::from(u16::from_le_bytes(count)) * share
+                        for (p, &count) in to.iter_mut().zip(&counts.as_chunks().0[entries]) {
+                            *p = f32::from(u16::from_le_bytes(count)) * share;
+                        }
                     }
                 };
                 self.place(config, ids, lengths, places, p, to)
@@ -81,28 +98,36 @@ impl Encoded {
         ids: &[u8],
         lengths: &[usize],
         places: &[usize],
-        probability: impl Fn(usize) -> f32,
+        probabilities: impl Fn(Range<usize>, &mut [f32]),
         to: &mut SparseRows<'_>,
     ) -> Result<(), String> {
         let narrow = narrow_ids(config.shape.vocabulary);
         let (short, long) = (ids.as_chunks::<2>().0, ids.as_chunks::<4>().0);
-        // Compared once for the row: the loop has no branch.
+        // Compared once for the row: the loops have no branch.
         let (mut largest_id, mut largest, mut sound, mut at) = (0u32, 0f32, true, 0);
         for (&place, &length) in places.iter().zip(lengths) {
-            let start = place * to.k;
+            let (entries, start) = (at..at + length, place * to.k);
             let ids = &mut to.ids[start..start + length];
-            for (offset, id) in ids.iter_mut().enumerate() {
-                let value = match narrow {
-                    true => u16::from_le_bytes(short[at + offset]).into(),
-                    false => u32::from_le_bytes(long[at + offset]),
-                };
+            let mut put = |id: &mut i32, value: u32| {
                 largest_id = largest_id.max(value);
                 *id = value as i32;
+            };
+            match narrow {
+                true => {
+                    for (id, &value) in ids.iter_mut().zip(&short[entries.clone()]) {
+                        put(id, u16::from_le_bytes(value).into());
+                    }
+                }
+                false => {
+                    for (id, &value) in ids.iter_mut().zip(&long[entries.clone()]) {
+                        put(id, u32::from_le_bytes(value));
+                    }
+                }
             }
-            let probabilities = &mut to.probabilities[start..start + length];
-            for (offset, p) in probabilities.iter_mut().enumerate() {
-                *p = probability(at + offset);
-                largest = largest.max(*p);
+            let of_token = &mut to.probabilities[start..start + length];
+            probabilities(entries, of_token);
+            for &p in &*of_token {
+                largest = largest.max(p);
                 sound &= !p.is_nan();
             }
             at += length;
@@ -159,5 +184,77 @@ fn place_halves(bytes: &[u8], width: usize, places: &[usize], to: &mut [f32]) {
         let halves = bytes.as_chunks().0.iter();
         let halves: Vec<f16> = halves.map(|&half| f16::from_le_bytes(half)).collect();
         halves.convert_to_f32_slice(&mut to[place * width..(place + 1) * width]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{ContentHash, Provenance};
+    use distily_core::ModelShape;
+
+    /// Two tokens of a vocabulary of 5, with one id and two, and what is changed of them.
+    fn read(change: impl FnOnce(&mut Encoded)) -> Result<(), String> {
+        let hash = ContentHash::of("test", [b""]);
+        let config = RecordingConfig {
+            provenance: Provenance {
+                teacher: hash,
+                tokenizer: hash,
+                data: hash,
+                temperature: 1.0,
+            },
+            shape: ModelShape {
+                vocabulary: 5,
+                ..ModelShape::default()
+            },
+            codec: Codec::TopK { k: 2, p: 1.0 },
+            hidden_layers: vec![],
+        };
+        let halves = |values: &[f32]| -> Vec<u8> {
+            let halves = values.iter().map(|&value| f16::from_f32(value));
+            halves.flat_map(f16::to_le_bytes).collect()
+        };
+        let words = |words: &[u16]| words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        let mut encoded = Encoded {
+            tokens: 2,
+            entries: 3,
+            data: vec![
+                words(&[4, 0, 1]),
+                halves(&[-0.1, -1.0, -2.0]),
+                halves(&[0.1, 0.5]),
+                words(&[1, 2]),
+            ],
+        };
+        change(&mut encoded);
+        let lengths = encoded.lengths(&config)?;
+        let mut to = SparseRows {
+            k: 2,
+            ids: &mut [0; 4],
+            probabilities: &mut [0.0; 4],
+            tail: &mut [0.0; 2],
+        };
+        encoded.sparse(&config, &lengths, &[0, 1], &mut to)
+    }
+
+    #[test]
+    fn what_no_recorder_writes_is_refused() {
+        read(|_| {}).unwrap();
+        // A tensor, the place of an element of two bytes in it, and another value.
+        for (tensor, at, value, says) in [
+            (0, 1, [5, 0], "id 5 is not in the vocabulary"),
+            (1, 0, f16::ONE.to_le_bytes(), "a probability of 2.7"),
+            (1, 2, f16::NAN.to_le_bytes(), "no number"),
+            (2, 1, f16::NEG_ONE.to_le_bytes(), "a tail of -1"),
+            (2, 0, f16::NAN.to_le_bytes(), "a tail of NaN"),
+            (3, 0, [2, 0], "4 ids, expected 3"),
+        ] {
+            let change = |encoded: &mut Encoded| {
+                encoded.data[tensor][2 * at..2 * at + 2].copy_from_slice(&value);
+            };
+            let problem = read(change).unwrap_err();
+            assert!(problem.contains(says), "{problem}");
+        }
+        let problem = read(|encoded| encoded.data[3] = vec![0, 0, 3, 0]).unwrap_err();
+        assert_eq!(problem, "3 ids of a token, expected at most 2");
     }
 }
