@@ -133,8 +133,9 @@ fn what_no_tapped_feature_needs_is_not_computed() {
 fn a_cache_holds_all_layers_whatever_is_tapped() {
     let model = Decoder::random(&config(Architecture::Llama), Seed(3), &Device::flex()).unwrap();
     let batch = |ids: std::ops::Range<u32>| {
-        let length = ids.len();
-        TokenBatch::new(ids.collect(), [1, length]).unwrap()
+        let (shape, positions) = ([1, ids.len()], ids.clone().collect());
+        let batch = TokenBatch::new(ids.collect(), shape).unwrap();
+        batch.with_positions(positions).unwrap()
     };
     let mut cache = Cache::default();
     let taps = Taps::features_only().with(0, Feature::Hidden);

@@ -4,7 +4,9 @@ use distily_benches::{Cost, exponent, processor, slope};
 use std::fmt::Write;
 
 /// What is told of a cost.
-const FIGURES: [(&str, &str, fn(&Cost) -> f64); 2] = [
+type Figure = (&'static str, &'static str, fn(&Cost) -> f64);
+
+const FIGURES: [Figure; 2] = [
     ("time", "milliseconds of a step", |cost| 1e3 * cost.seconds),
     ("memory", "peak of memory, MiB", |cost| {
         cost.peak as f64 / f64::from(1 << 20)
