@@ -47,9 +47,10 @@ pub enum ImportFormat {
 /// # use burn::tensor::Device;
 /// # let folder = tempfile::tempdir()?;
 /// # std::env::set_current_dir(&folder)?;
-/// # std::fs::write("answers.jsonl", r#"{ "choices": [{ "index": 0, "prompt_token_ids": [5, 7, 2],
+/// # let answer = r#"{ "choices": [{ "index": 0, "prompt_token_ids": [5, 7, 2],
 /// #     "prompt_logprobs": [null, { "7": { "logprob": -0.5, "rank": 1 } },
-/// #         { "2": { "logprob": -3.0, "rank": 9 }, "4": { "logprob": -0.1, "rank": 1 } }] }] }"#)?;
+/// #         { "2": { "logprob": -3.0, "rank": 9 }, "4": { "logprob": -0.1, "rank": 1 } }] }] }"#;
+/// # std::fs::write("answers.jsonl", answer.replace('\n', ""))?;
 ///
 /// let answers = Import::open("answers.jsonl", ImportFormat::Vllm)?;
 /// let rows = answers.rows(512)?;
