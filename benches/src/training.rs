@@ -104,7 +104,7 @@ impl Training {
     ///
     /// If the teacher can't be loaded, or the settings do not fit it.
     pub fn measured(&self) -> Result<Cost, Box<dyn Error>> {
-        let device = Device::flex();
+        let device = Device::default();
         let teacher = Decoder::load_frozen(&self.teacher, self.precision, &device)?;
         let half = StudentConfig {
             layers: Some(teacher.config().layers / 2),
