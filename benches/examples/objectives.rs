@@ -8,13 +8,14 @@
 
 use burn::module::Module;
 use burn::tensor::Device;
-use distily::core::{Comparison, LanguageModel, LiveTeacher, Objective, Seed, Teacher, TokenBatch};
+use distily::core::{LanguageModel, LiveTeacher, Seed, Teacher, TokenBatch};
 use distily::data::{Batches, DocumentEncoder, Packing, TextTokenizer, TokenRows};
 use distily::eval::perplexity;
 use distily::kernels::TrainingAllocator;
 use distily::models::{Decoder, StudentConfig};
 use distily::objectives::{Composite, LayerScore, LayerSearch, ObjectiveConfig};
 use distily::{Schedule, Trainer, TrainingConfig};
+use distily_benches::held_out_value;
 use distily_examples::Stories;
 use std::error::Error;
 use std::path::Path;
@@ -157,21 +158,7 @@ impl Run {
         student: &Decoder,
         objective: &Composite,
     ) -> Result<Measured, Box<dyn Error>> {
-        let (student_taps, teacher_taps) =
-            objective.taps(&student.shape(), &self.teacher.shape())?;
-        let predictions = self.held_out.iter().map(TokenBatch::predictions).sum();
-        let mut value = 0.0;
-        for batch in &self.held_out {
-            let losses = objective.evaluate(&Comparison {
-                student: &student.forward(batch, &student_taps)?,
-                head: &student.head(),
-                teacher: &self.teacher.answer(batch, &teacher_taps)?,
-                batch,
-                predictions,
-                step: 0,
-            })?;
-            value += f64::from(losses.total.into_scalar::<f32>());
-        }
+        let value = held_out_value(objective, student, &*self.teacher, &self.held_out)?;
         let fit = LayerSearch {
             score: LayerScore::LinearFit,
             ..LayerSearch::default()

@@ -8,6 +8,7 @@
 //! ```
 
 mod growth;
+mod held_out;
 mod memory;
 mod processor;
 mod training;
@@ -16,6 +17,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use distily::core::Seed;
 
 pub use growth::{exponent, slope};
+pub use held_out::held_out_value;
 pub use memory::{forget_peak, memory};
 pub use processor::processor;
 pub use training::{Cost, Recomputed, Training};

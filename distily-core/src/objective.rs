@@ -64,6 +64,8 @@ pub enum TeacherTokens {
         probabilities: Tensor<2>,
         /// `[tokens]`.
         tail: Tensor<1>,
+        /// What the logits were divided by.
+        temperature: f64,
     },
 }
 

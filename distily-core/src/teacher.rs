@@ -23,6 +23,8 @@ pub enum Distribution {
         probabilities: Tensor<3>,
         /// The mass of all other ids; 0 where the ids were drawn at random.
         tail: Tensor<2>,
+        /// What the logits were divided by.
+        temperature: f64,
     },
     /// The taps did not want it: see [`Taps::wants_output`].
     NotAsked,

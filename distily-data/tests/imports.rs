@@ -2,12 +2,15 @@
 //! is an error that says where.
 #![allow(clippy::unwrap_used)]
 
-use burn::tensor::{Device, Tensor};
-use distily_core::{Distribution, ModelShape, Taps, Teacher, TokenBatch};
+mod sparse_answer;
+
+use burn::tensor::Device;
+use distily_core::{ModelShape, TokenBatch};
 use distily_data::{
     Codec, ContentHash, Import, ImportFormat, Packing, Provenance, Recorder, Recording,
     RecordingConfig, RecordingError, TokenRows, Tokens,
 };
+use sparse_answer::{SparseAnswer, all};
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -48,27 +51,17 @@ type Known = Vec<(u32, f64)>;
 
 /// What is known at each token of each row, but padding.
 fn known(recording: &Recording, batch: &TokenBatch) -> Vec<Vec<Known>> {
-    let answer = recording.answer(batch, &Taps::none()).unwrap();
-    let Distribution::Sparse {
-        ids,
-        probabilities,
-        tail,
-    } = answer.distribution
-    else {
-        panic!("not sparse")
-    };
-    let [rows, length, k] = ids.dims();
-    let ids: Vec<i64> = ids.into_data().iter().collect();
-    let floats = |x: Tensor<2>| -> Vec<f32> { x.into_data().iter().collect() };
-    let (p, tail) = (floats(probabilities.flatten(0, 1)), floats(tail));
+    let answer = SparseAnswer::of(recording, batch);
+    let (k, [rows, length]) = (answer.k, batch.shape());
     let at_token = |token: usize| {
-        let known = ids[token * k..][..k].iter().zip(&p[token * k..][..k]);
+        let known = answer.ids[token * k..][..k].iter();
+        let known = known.zip(&answer.probabilities[token * k..][..k]);
         let known = known.filter(|(_, p)| **p > 0.0);
         let known: Known = known
             .map(|(&id, &p)| (id as u32, f64::from(p).ln()))
             .collect();
         let mass: f64 = known.iter().map(|(_, log)| log.exp()).sum();
-        assert!((mass + f64::from(tail[token]) - 1.0).abs() < 2e-3);
+        assert!((mass + f64::from(answer.tail[token]) - 1.0).abs() < 2e-3);
         known
     };
     let segments = batch.segments().ids();
@@ -77,10 +70,6 @@ fn known(recording: &Recording, batch: &TokenBatch) -> Vec<Vec<Known>> {
         tokens.map(at_token).collect()
     };
     (0..rows).map(of_row).collect()
-}
-
-fn all(rows: &TokenRows) -> TokenBatch {
-    rows.in_order(100).next().unwrap().unwrap()
 }
 
 /// Compares an import's recording with what is expected at each token of each row, and the tokens
@@ -255,6 +244,10 @@ fn rows_that_are_not_of_axolotl() {
         (of(r#""labels": [7], "logprobs": []"#), "1 `labels` for 2"),
         (of(r#""logprobs": [[], [], []]"#), "3 `logprobs` for 2"),
         (of(r#""logprobs": [[-0.5]]"#), "no `target_token_ids`"),
+        (
+            of(r#""logprobs": [[-0.5]], "target_token_ids": [[1], [2]]"#),
+            "2 `target_token_ids` for 1 `logprobs`",
+        ),
         (
             of(r#""logprobs": [[-0.5]], "target_token_ids": [[1, 2]]"#),
             "place 0 of `logprobs`: 2 `target_token_ids`, but 1",

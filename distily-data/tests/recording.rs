@@ -2,7 +2,7 @@
 //! other, and an error for any byte that is not as it was written.
 #![allow(clippy::unwrap_used)]
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Int, Tensor, TensorData};
 use distily_core::{
     Answer, Distribution, Feature, Features, ForwardError, LayerFeatures, ModelShape, Seed, Taps,
     Teacher, TokenBatch,
@@ -158,6 +158,7 @@ fn compare(recording: &Recording, batch: &TokenBatch) {
             ids,
             probabilities,
             tail,
+            ..
         } => {
             let k = ids.dims()[2];
             let ids: Vec<i64> = ids.into_data().iter().collect();
@@ -280,6 +281,66 @@ fn an_id_beyond_the_vocabulary_is_refused() {
         vocabulary: 9,
     };
     assert_eq!(problem.to_string(), expected.to_string());
+}
+
+/// Says of every token the ids from 0 on, with these probabilities.
+#[derive(Debug, Clone)]
+struct Said {
+    probabilities: Vec<f32>,
+    temperature: f64,
+}
+
+impl Teacher for Said {
+    fn shape(&self) -> ModelShape {
+        Formula { vocabulary: 9 }.shape()
+    }
+    fn answer(&self, batch: &TokenBatch, _: &Taps) -> Result<Answer, ForwardError> {
+        let [rows, length] = batch.shape();
+        let (k, device) = (self.probabilities.len(), Device::flex());
+        let ids = Tensor::<1, Int>::arange(0..k as i64, &device).unsqueeze::<3>();
+        let known = Tensor::<1>::from_data(self.probabilities.as_slice(), &device);
+        Ok(Answer {
+            distribution: Distribution::Sparse {
+                ids: ids.expand([rows, length, k]),
+                probabilities: known.unsqueeze::<3>().expand([rows, length, k]),
+                tail: Tensor::zeros([rows, length], &device),
+                temperature: self.temperature,
+            },
+            features: Features::default(),
+        })
+    }
+    fn on(&self, _: &Device) -> Arc<dyn Teacher> {
+        Arc::new(self.clone())
+    }
+}
+
+#[test]
+fn what_a_sparse_teacher_says_is_checked() {
+    let rows = rows(9, 9);
+    let config = RecordingConfig {
+        hidden_layers: vec![],
+        ..config(&rows, 9, TOP_K, 2.0)
+    };
+    let recorded = |probabilities: &[f32], temperature| {
+        let folder = tempfile::tempdir().unwrap();
+        let mut recorder = Recorder::open(folder.path(), config.clone()).unwrap();
+        let probabilities = probabilities.to_vec();
+        let teacher = Said {
+            probabilities,
+            temperature,
+        };
+        recorder.record(&teacher, &rows, 3)
+    };
+    recorded(&[0.5, 0.25], 2.0).unwrap();
+    for (probabilities, temperature, says) in [
+        (&[0.9, 0.6][..], 2.0, "sum up to 1.5"),
+        (&[0.5, f32::NAN], 2.0, "sum up to NaN"),
+        (&[0.5, -0.1], 2.0, "sum up to 0.4"),
+        (&[0.5, 0.25], 1.0, "probabilities at temperature 1,"),
+    ] {
+        let problem = recorded(probabilities, temperature).unwrap_err();
+        assert!(problem.to_string().contains(says), "{problem}");
+    }
 }
 
 #[test]
@@ -460,6 +521,7 @@ fn a_recording_goes_on_where_the_last_whole_shard_ends() {
         ids,
         probabilities,
         tail,
+        ..
     } = recording
         .answer(&batch, &Taps::logits())
         .unwrap()

@@ -2,13 +2,16 @@
 //! way; and what can't be mended is an error of its own.
 #![allow(clippy::unwrap_used)]
 
-use burn::tensor::{Device, Tensor};
-use distily_core::{Distribution, Feature, ForwardError, ModelShape, Taps, Teacher, TokenBatch};
+mod sparse_answer;
+
+use burn::tensor::Device;
+use distily_core::{Feature, ForwardError, ModelShape, Taps, Teacher, TokenBatch};
 use distily_data::{
     Codec, ContentHash, Packing, Provenance, Recorder, Recording, RecordingConfig, RecordingError,
     ServerConfig, ServerError, ServerTeacher, TokenRows, Tokens,
 };
 use serde_json::{Value, json};
+use sparse_answer::{SparseAnswer, all};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
@@ -229,19 +232,12 @@ fn record(server: &Server, folder: &Path, rows: &TokenRows) -> Result<(), Record
 
 /// Compares what a teacher answers with the model.
 fn compare(teacher: &dyn Teacher, batch: &TokenBatch) {
-    let answer = teacher.answer(batch, &Taps::none()).unwrap();
-    let Distribution::Sparse {
+    let SparseAnswer {
+        k,
         ids,
-        probabilities,
+        probabilities: p,
         tail,
-    } = answer.distribution
-    else {
-        panic!("not sparse")
-    };
-    let k = ids.dims()[2];
-    let ids: Vec<i64> = ids.into_data().iter().collect();
-    let floats = |x: Tensor<2>| -> Vec<f32> { x.into_data().iter().collect() };
-    let (p, tail) = (floats(probabilities.flatten(0, 1)), floats(tail));
+    } = SparseAnswer::of(teacher, batch);
     let segments = batch.segments().ids();
     let length = batch.shape()[1];
     for (at, &id) in batch.id_rows().flatten().enumerate() {
@@ -262,10 +258,6 @@ fn compare(teacher: &dyn Teacher, batch: &TokenBatch) {
         let mass: f32 = p[at * k..][..k].iter().sum();
         assert!((mass + tail[at] - 1.0).abs() < 1e-3);
     }
-}
-
-fn all(rows: &TokenRows) -> TokenBatch {
-    rows.in_order(100).next().unwrap().unwrap()
 }
 
 #[test]
@@ -351,7 +343,6 @@ fn a_recording_goes_on_when_the_server_is_back() {
     assert!(problem.to_string().contains("in 3 attempts"), "{problem}");
     // What was recorded is there, and ends a shard.
     assert_eq!(recorder.rows(), half as u64);
-    recorder.finish().unwrap();
     drop(recorder);
     let asked = server.asked();
     record(&server, folder.path(), &rows).unwrap();
@@ -399,12 +390,13 @@ fn what_does_not_pass_is_an_error_at_once() {
     ];
     for (fate, is, says) in cases {
         let server = Server::new(&[fate]);
-        let problem = problem(&teacher(&server.config()));
+        let asked = teacher(&server.config());
+        let problem = problem(&asked);
         assert!(
             is(&problem) && problem.to_string().contains(says),
             "{problem}"
         );
-        assert!(!format!("{problem:?}").contains(TOKEN));
+        assert!(!format!("{asked:?} {problem:?}").contains(TOKEN));
         assert_eq!(server.asked(), 1);
     }
 }
@@ -509,7 +501,7 @@ fn what_a_server_can_not_be_asked() {
     );
     assert_eq!(server.asked(), 0);
     type Change = fn(&mut ServerConfig);
-    let changes: [(&str, Change); 6] = [
+    let changes: [(&str, Change); 7] = [
         ("address", |config| {
             config.address = "localhost:8000".to_owned()
         }),
@@ -517,6 +509,7 @@ fn what_a_server_can_not_be_asked() {
             config.address = "ftp://localhost".to_owned()
         }),
         ("k", |config| config.k = 0),
+        ("k", |config| config.k = usize::MAX),
         ("attempts", |config| config.attempts = 0),
         ("wait", |config| config.wait = -1.0),
         ("timeout", |config| config.timeout = f64::NAN),

@@ -24,6 +24,7 @@ pub(crate) enum TeacherRows {
         ids: Tensor<2, Int>,
         probabilities: Tensor<2>,
         tail: Tensor<2>,
+        temperature: f64,
     },
 }
 
@@ -40,10 +41,12 @@ impl TeacherRows {
                 ids,
                 probabilities,
                 tail,
+                temperature,
             } => Ok(Self::Sparse {
                 ids: counting.ids(ids.clone().flatten(0, 1)),
                 probabilities: rows(probabilities),
                 tail: rows(&tail.clone().unsqueeze_dim(2)),
+                temperature: *temperature,
             }),
             other => Err(ObjectiveError::Mismatch {
                 term: "the output losses".to_owned(),
@@ -63,10 +66,12 @@ impl TeacherRows {
                 ids,
                 probabilities,
                 tail,
+                temperature,
             } => TeacherTokens::Sparse {
                 ids: ids.clone().slice([range.clone()]),
                 probabilities: probabilities.clone().slice([range.clone()]),
                 tail: tail.clone().slice([range]).squeeze_dim(1),
+                temperature: *temperature,
             },
         }
     }

@@ -26,7 +26,7 @@ pub fn sampled_kl(
 ) -> Tensor<1> {
     assert_eq!(student.dims(), teacher.dims(), "the logits' shapes differ");
     Sparse::random_sample(teacher, draws, temperature, generator)
-        .kl(student.clone(), weights, temperature)
+        .kl(student.clone(), weights)
         .attached_to(student)
 }
 
@@ -105,7 +105,7 @@ mod tests {
         let teacher = Tensor::<2>::from_data([[0.0, infinite, 0.0, -1e4]], &Device::default());
         let known = Sparse::random_sample(teacher, 64, 1.0, &mut Seed(1).generator("test", 0));
         let weights = crate::mean_over(&[true], &Device::default());
-        let result = known.kl(student, weights, 1.0);
+        let result = known.kl(student, weights);
         // Half of the draws are of the third id: .5 log(.5 / 1) + .5 log(.5 / e^-1e4), about.
         let value = result.value.into_scalar::<f32>();
         assert!((3000.0..7000.0).contains(&value), "{value}");

@@ -74,16 +74,22 @@ impl OutputLoss for SoftTerm {
                         ids,
                         probabilities,
                         tail,
+                        temperature: known_at,
                     }),
                     Divergence::ForwardKl,
-                ) => distily_kernels::sparse_kl(
-                    student,
-                    ids.clone(),
-                    probabilities.clone(),
-                    tail.clone(),
-                    weights,
-                    temperature,
-                ),
+                ) => {
+                    if *known_at != temperature {
+                        return Err(self.other_temperature(*known_at));
+                    }
+                    distily_kernels::sparse_kl(
+                        student,
+                        ids.clone(),
+                        probabilities.clone(),
+                        tail.clone(),
+                        weights,
+                        temperature,
+                    )
+                }
                 _ => {
                     let teacher = self.shared_logits(tokens)?;
                     distily_kernels::divergence(divergence, student, teacher, weights, temperature)
@@ -91,7 +97,7 @@ impl OutputLoss for SoftTerm {
             },
             SoftLoss::TopKKl { k } => {
                 let known = Sparse::top_k(self.shared_logits(tokens)?, k, temperature);
-                known.kl(student, weights, temperature)
+                known.kl(student, weights)
             }
             SoftLoss::SampledKl { draws, seed } => {
                 let teacher = self.shared_logits(tokens)?;
@@ -100,7 +106,7 @@ impl OutputLoss for SoftTerm {
                 // nothing.
                 generator.set_word_pos(2 * draws as u128 * tokens.first as u128);
                 let known = Sparse::random_sample(teacher, draws, temperature, &mut generator);
-                known.kl(student, weights, temperature)
+                known.kl(student, weights)
             }
             SoftLoss::Uld => {
                 let teacher = self.teacher_logits(tokens)?;
@@ -173,6 +179,16 @@ impl SoftTerm {
         }
     }
 
+    fn other_temperature(&self, known_at: f64) -> ObjectiveError {
+        ObjectiveError::Mismatch {
+            term: self.name.clone(),
+            problem: format!(
+                "its temperature is {}, but the teacher's ids are known at {known_at} alone: give the term that temperature",
+                self.temperature
+            ),
+        }
+    }
+
     /// The teacher's logits, of the student's vocabulary.
     fn shared_logits(&self, tokens: &OutputTokens) -> Result<Tensor<2>, ObjectiveError> {
         let logits = self.teacher_logits(tokens)?;
@@ -197,5 +213,36 @@ impl SoftTerm {
             term: self.name.clone(),
             problem: problem.to_owned(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Composite;
+    use crate::testing::Scene;
+    use distily_core::Objective;
+    use std::sync::Arc;
+
+    #[test]
+    fn what_is_known_at_one_temperature_says_nothing_of_another() {
+        let scene = Scene::new([11, 11], 5).with_sparse_teacher();
+        let at = |temperature| {
+            let term = SoftTerm {
+                name: "forward_kl".to_owned(),
+                weight: 1.0.into(),
+                temperature,
+                temperature_squared: true,
+                loss: SoftLoss::Divergence(Divergence::ForwardKl),
+            };
+            let objective = Composite::new(vec![Arc::new(term)]).unwrap();
+            objective.evaluate(&scene.comparison(0))
+        };
+        assert!(at(1.0).is_ok());
+        let problem = at(2.0).unwrap_err().to_string();
+        assert!(
+            problem.contains("is 2, but the teacher's ids are known at 1 alone"),
+            "{problem}"
+        );
     }
 }

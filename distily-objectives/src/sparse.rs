@@ -31,6 +31,7 @@ pub(crate) struct Sparse {
     ids: Tensor<2, Int>,
     probabilities: Tensor<2>,
     tail: Tensor<1>,
+    temperature: f64,
 }
 
 impl From<Sparse> for TeacherTokens {
@@ -39,11 +40,13 @@ impl From<Sparse> for TeacherTokens {
             ids,
             probabilities,
             tail,
+            temperature,
         } = sparse;
         Self::Sparse {
             ids,
             probabilities,
             tail,
+            temperature,
         }
     }
 }
@@ -109,20 +112,17 @@ impl Sparse {
             ids: Tensor::from_data(TensorData::new(ids, [tokens, k]), &device),
             probabilities: Tensor::from_data(TensorData::new(probabilities, [tokens, k]), &device),
             tail: Tensor::from_data(TensorData::new(tail, [tokens]), &device),
+            temperature,
         }
     }
 
-    /// The forward KL from what is known.
-    pub(crate) fn kl(
-        self,
-        student: Tensor<2>,
-        weights: Tensor<1>,
-        temperature: f64,
-    ) -> ValueAndGradient {
+    /// The forward KL from what is known, at the temperature that it is known at.
+    pub(crate) fn kl(self, student: Tensor<2>, weights: Tensor<1>) -> ValueAndGradient {
         let Self {
             ids,
             probabilities,
             tail,
+            temperature,
         } = self;
         distily_kernels::sparse_kl(student, ids, probabilities, tail, weights, temperature)
     }
@@ -142,6 +142,7 @@ mod tests {
             ids,
             probabilities,
             tail,
+            ..
         } = teacher
         else {
             unreachable!("both functions are sparse");
@@ -194,6 +195,7 @@ mod tests {
             ids,
             probabilities,
             tail,
+            temperature,
         } = top_k(teacher, 12, 1.0)
         else {
             unreachable!("it is sparse");
@@ -204,6 +206,7 @@ mod tests {
             ids,
             probabilities: probabilities.div_scalar(kept),
             tail: tail.zeros_like(),
+            temperature,
         };
         let truncated = cosine(&gradient(&student, renormalised), &full);
         assert!(truncated < 0.8, "{truncated}");

@@ -46,6 +46,7 @@ impl Scene {
             ids: Tensor::zeros([rows, length, 1], &device),
             probabilities: Tensor::ones([rows, length, 1], &device),
             tail: Tensor::zeros([rows, length], &device),
+            temperature: 1.0,
         };
         self
     }

@@ -22,7 +22,7 @@ pub fn top_k_kl(
 ) -> Tensor<1> {
     assert_eq!(student.dims(), teacher.dims(), "the logits' shapes differ");
     Sparse::top_k(teacher, k, temperature)
-        .kl(student.clone(), weights, temperature)
+        .kl(student.clone(), weights)
         .attached_to(student)
 }
 

@@ -121,6 +121,7 @@ impl Known {
                 ids,
                 probabilities,
                 tail,
+                ..
             } => Self::Some {
                 ids: ids.into_data().iter().collect(),
                 probabilities: probabilities.into_data().iter().collect(),

@@ -15,7 +15,7 @@ mod renormalised;
 
 use burn::module::Module;
 use burn::tensor::Device;
-use distily::core::{Comparison, LanguageModel, LiveTeacher, Objective, Seed, Teacher, TokenBatch};
+use distily::core::{LanguageModel, LiveTeacher, Seed, Teacher, TokenBatch};
 use distily::data::{
     Codec, ContentHash, DocumentEncoder, Packing, Provenance, Recorder, Recording, RecordingConfig,
     TextTokenizer, TokenRows,
@@ -25,6 +25,7 @@ use distily::kernels::TrainingAllocator;
 use distily::models::{Decoder, Inheritance, StudentConfig};
 use distily::objectives::{Composite, ObjectiveConfig};
 use distily::{Trainer, TrainingConfig};
+use distily_benches::held_out_value;
 use fidelity::{Fidelity, top_mass};
 use renormalised::Renormalised;
 use std::error::Error;
@@ -56,7 +57,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         "Rows of {LENGTH} tokens, {rows} of them to train on and {} held out. The teacher's 12 likeliest ids hold {:.4} of its mass on the\nheld-out text, as a mean over {} predictions.\n",
         bench.held_out_rows.len(),
         top_mass(&*bench.teacher, &bench.held_out, 12)?,
-        bench.predictions(),
+        bench
+            .held_out
+            .iter()
+            .map(TokenBatch::predictions)
+            .sum::<usize>(),
     );
     let folder = tempfile::tempdir_in(folder)?;
     let recorded = bench.record(folder.path())?;
@@ -143,10 +148,6 @@ impl Bench {
         })
     }
 
-    fn predictions(&self) -> usize {
-        self.held_out.iter().map(TokenBatch::predictions).sum()
-    }
-
     fn record(&self, folder: &Path) -> Result<Vec<Recorded>, Box<dyn Error>> {
         let mut all = Vec::new();
         for (name, codec) in codecs() {
@@ -181,8 +182,7 @@ impl Bench {
         let top = &all[2];
         all.push(Recorded {
             name: RENORMALISED,
-            // It needs no tail.
-            bytes_per_token: top.bytes_per_token - 2.0,
+            bytes_per_token: top.bytes_per_token,
             train: Arc::new(Renormalised(top.train.clone())),
             held_out: Arc::new(Renormalised(top.held_out.clone())),
         });
@@ -266,6 +266,12 @@ full recording takes {:.2} of that with the live teacher.",
         Ok(config.build(&shape, &self.teacher.shape(), Seed(2), &device)?)
     }
 
+    /// The KL of a student to the live teacher on the held-out rows.
+    fn held_out_kl(&self, student: &Decoder) -> Result<f64, Box<dyn Error>> {
+        let objective = self.objective()?.valid();
+        held_out_value(&objective, student, &*self.teacher, &self.held_out)
+    }
+
     /// A student of each teacher, in turns, step by step.
     fn train<const N: usize>(
         &self,
@@ -305,27 +311,6 @@ full recording takes {:.2} of that with the live teacher.",
             run.agreement = agreement(&student, &self.model, held_out())?.share();
         }
         Ok(runs)
-    }
-
-    /// The KL of a student to the live teacher on the held-out rows.
-    fn held_out_kl(&self, student: &Decoder) -> Result<f64, Box<dyn Error>> {
-        let objective = self.objective()?.valid();
-        let (student_taps, teacher_taps) =
-            objective.taps(&student.shape(), &self.teacher.shape())?;
-        let predictions = self.predictions();
-        let mut kl = 0.0;
-        for batch in &self.held_out {
-            let losses = objective.evaluate(&Comparison {
-                student: &student.forward(batch, &student_taps)?,
-                head: &student.head(),
-                teacher: &self.teacher.answer(batch, &teacher_taps)?,
-                batch,
-                predictions,
-                step: 0,
-            })?;
-            kl += f64::from(losses.total.into_scalar::<f32>());
-        }
-        Ok(kl)
     }
 }
 

@@ -17,6 +17,7 @@ impl Teacher for Renormalised {
             ids,
             probabilities,
             tail,
+            temperature,
         } = answer.distribution
         else {
             return Ok(answer);
@@ -28,6 +29,7 @@ impl Teacher for Renormalised {
                 ids,
                 probabilities: probabilities / mass,
                 tail: tail.zeros_like(),
+                temperature,
             },
             ..answer
         })

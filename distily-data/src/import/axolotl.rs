@@ -104,6 +104,12 @@ impl Row {
             let got = expected.len();
             format!("{got} `logprobs` for {tokens} `input_ids`")
         })?;
+        if let Some(ids) = &self.target_token_ids
+            && ids.len() != expected.len()
+        {
+            let (ids, logs) = (ids.len(), expected.len());
+            return Err(format!("{ids} `target_token_ids` for {logs} `logprobs`"));
+        }
         let predictions = expected.iter().enumerate().map(|(at, expected)| {
             let known = match expected {
                 None => Ok(Prediction::new()),

@@ -10,6 +10,7 @@ use crate::{ContentHash, DataError, Packing, TokenRows, Tokens};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 pub(crate) use taught::{Prediction, Taught, prediction};
 
@@ -24,7 +25,9 @@ pub enum ImportFormat {
     Vllm,
     /// A data set of axolotl: prepared (`input_ids`, `target_logprobs`, `target_token_ids`, and where
     /// they are there `target_mask` and `labels`), or before (`input_ids` and `logprobs`, with
-    /// `target_token_ids` or as entries of `token` and `logprob`).
+    /// `target_token_ids` or as entries of `token` and `logprob`). What is prepared was divided by the
+    /// sum of the ids that were kept: its recording knows of no mass of others, so that its student
+    /// learns to say nothing else. Import what is not, where it is there.
     Axolotl,
     /// What the server of TRL says of sequences: a request's `sequences` and `prompt_lengths` and, in the
     /// same line, the `logprobs` and `logprob_token_ids` of its answer.
@@ -164,25 +167,27 @@ impl Import {
         columns: &'static [&'static str],
         sequences: impl Fn(T) -> Result<Vec<Taught>, String> + 'static,
     ) -> Result<Sequences, DataError> {
-        // Opened at once: what is missing is told before anything is done.
-        let opened = self.files.iter().map(|file| {
-            let records: Records<T> = file.records(columns)?;
-            Ok((file.clone(), records))
-        });
-        let opened = opened.collect::<Result<Vec<_>, DataError>>()?.into_iter();
-        let columns = columns.join("`, `");
-        let rows = opened.flat_map(|(file, records)| {
-            let rows = (1..).zip(records);
-            rows.map(move |(row, record)| (file.clone(), row, record))
-        });
-        let of_row = move |(file, row, record): (DataFile, u64, Result<T, String>)| {
-            let record = record
-                .map_err(|problem| format!("{problem}; the columns that are read are `{columns}`"));
+        let of_row = move |file: &DataFile, row: u64, record: Result<T, String>| {
+            let record = record.map_err(|problem| {
+                let columns = columns.join("`, `");
+                format!("{problem}; the columns that are read are `{columns}`")
+            });
             match record.and_then(&sequences) {
                 Ok(sequences) => sequences.into_iter().map(Ok).collect(),
                 Err(problem) => vec![Err(file.problem(row, problem))],
             }
         };
-        Ok(Box::new(rows.flat_map(of_row)))
+        let of_row = Rc::new(of_row);
+        // One after the other: there may be more than a process can have open.
+        let of_file = move |file: DataFile| -> Sequences {
+            let records: Records<T> = match file.records(columns) {
+                Ok(records) => records,
+                Err(problem) => return Box::new(std::iter::once(Err(problem))),
+            };
+            let of_row = of_row.clone();
+            let rows = (1..).zip(records);
+            Box::new(rows.flat_map(move |(row, record)| of_row(&file, row, record)))
+        };
+        Ok(Box::new(self.files.clone().into_iter().flat_map(of_file)))
     }
 }

@@ -76,11 +76,18 @@ impl RecordingConfig {
         };
         let vocabulary = self.shape.vocabulary;
         let keep = |mut likely: Vec<(usize, f64)>| {
-            keep_likeliest(&mut likely, k, p);
-            match likely.iter().find(|(id, _)| *id >= vocabulary) {
-                Some((id, _)) => Err(format!("id {id} is not in the vocabulary of {vocabulary}")),
-                None => Ok(Chosen::TopK(likely)),
+            if let Some((id, _)) = likely.iter().find(|(id, _)| *id >= vocabulary) {
+                return Err(format!("id {id} is not in the vocabulary of {vocabulary}"));
             }
+            let mass: f64 = likely.iter().map(|(_, p)| p).sum();
+            // What is read of a teacher is rounded.
+            if likely.iter().any(|(_, p)| *p < 0.0) || !(mass <= 1.001) {
+                return Err(format!(
+                    "the probabilities of a token's ids sum up to {mass}"
+                ));
+            }
+            keep_likeliest(&mut likely, k, p);
+            Ok(Chosen::TopK(likely))
         };
         let chosen: Vec<Chosen> = likely.into_iter().map(keep).collect::<Result<_, _>>()?;
         self.encode_all(&chosen, hidden)

@@ -258,6 +258,7 @@ impl Read<'_> {
             ids: Tensor::<3, Int>::from_data(ids, self.device),
             probabilities: Tensor::from_data(probabilities, self.device),
             tail: Tensor::from_data(TensorData::new(tail, [rows, length]), self.device),
+            temperature: config.provenance.temperature,
         })
     }
 

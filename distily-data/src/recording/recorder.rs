@@ -100,11 +100,24 @@ impl Recorder {
         let taps = layers.fold(Taps::none(), |taps, &layer| {
             taps.with(layer, Feature::Hidden)
         });
+        let recorded = self.record_rest(teacher, &taps, rows, batch_size);
+        // Whatever ended it, the teacher was asked for the rows before.
+        self.finish()?;
+        recorded
+    }
+
+    fn record_rest(
+        &mut self,
+        teacher: &dyn Teacher,
+        taps: &Taps,
+        rows: &TokenRows,
+        batch_size: usize,
+    ) -> Result<(), RecordingError> {
         let mut at = self.rows() as usize;
         while at < rows.len() {
             let end = rows.len().min(at + batch_size.max(1));
             let batch = rows.batch(at..end)?;
-            let answer = teacher.answer(&batch, &taps)?;
+            let answer = teacher.answer(&batch, taps)?;
             for (place, row) in rows_of(&batch).iter().enumerate() {
                 let parts = self.encode(&answer, place, row)?;
                 self.push(row, &parts)?;
@@ -112,7 +125,7 @@ impl Recorder {
             at = end;
             tracing::debug!(rows = at, of = rows.len(), "recorded");
         }
-        self.finish()
+        Ok(())
     }
 
     /// Records what another tool kept of the rows that are not recorded yet, and ends the open shard. The
@@ -302,11 +315,15 @@ impl Recorder {
                 Distribution::Logits(logits) => tokens_of(logits, place, places),
                 Distribution::Hidden(hidden, head) => head.logits(tokens_of(hidden, place, places)),
                 Distribution::Sparse {
-                    ids, probabilities, ..
+                    ids,
+                    probabilities,
+                    temperature,
+                    ..
                 } => {
-                    if config.provenance.temperature != 1.0 {
-                        let said = "the teacher says probabilities at temperature 1, from which no others follow: record at 1";
-                        return Err(said.to_owned());
+                    if config.provenance.temperature != *temperature {
+                        return Err(format!(
+                            "the teacher says probabilities at temperature {temperature}, from which no others follow: record at {temperature}"
+                        ));
                     }
                     let ids = ids.clone().slice(span(place, places));
                     let likely = likely_of(ids, tokens_of(probabilities, place, places), places);
@@ -342,12 +359,15 @@ fn likely_of(
     places: &[usize],
 ) -> Vec<Vec<(usize, f64)>> {
     let k = ids.dims()[2];
+    if k == 0 {
+        return vec![Vec::new(); places.len()];
+    }
     let ids: Vec<i64> = ids.into_data().iter().collect();
     let probabilities = chosen(probabilities, places);
     let likely = places.iter().zip(probabilities.chunks(k));
     let of_place = |(place, probabilities): (&usize, &[f32])| {
         let ids = ids[(place - places[0]) * k..][..k].iter();
-        let known = ids.zip(probabilities).filter(|(_, p)| **p > 0.0);
+        let known = ids.zip(probabilities).filter(|(_, p)| **p != 0.0);
         let mut known: Vec<_> = known.map(|(&id, &p)| (id as usize, p.into())).collect();
         known.sort_unstable_by(|a: &(usize, f64), b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
         known

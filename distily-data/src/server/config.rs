@@ -100,8 +100,9 @@ impl ServerConfig {
             got,
             expected,
         };
-        if self.k == 0 {
-            return Err(config("k", self.k.to_string(), "1 or more"));
+        // A recording counts the ids of a token in 16 bits.
+        if !(1..=65_535).contains(&self.k) {
+            return Err(config("k", self.k.to_string(), "1 to 65535"));
         }
         if self.attempts == 0 {
             return Err(config("attempts", self.attempts.to_string(), "1 or more"));

@@ -120,6 +120,7 @@ impl Teacher for ServerTeacher {
                     &self.device,
                 ),
                 tail: Tensor::from_data(TensorData::new(tail, [rows, length]), &self.device),
+                temperature: 1.0,
             },
             features: Features::default(),
         })

@@ -21,12 +21,7 @@ fn with_mount(test: &str, folder: &Path, mount: &str) {
     let mut command = unshare();
     command.arg(format!("{mount} && exec \"$@\"")).arg(folder);
     command.arg(std::env::current_exe().unwrap());
-    assert!(
-        as_child(&mut command, test, folder)
-            .status()
-            .unwrap()
-            .success()
-    );
+    assert!(passes(as_child(&mut command, test, folder)));
 }
 
 /// The names in a folder.

@@ -1,13 +1,10 @@
-use super::lanes::vectorized;
+use super::lanes::{LANES, vectorized};
 use super::tensors::{elements, slice};
 use burn::tensor::Tensor;
 use rayon::prelude::*;
 
 /// Elements that share a partial sum: 64 KiB.
 const CHUNK: usize = 16 * 1024;
-
-/// Independent partial sums within a chunk.
-const LANES: usize = 16;
 
 pub(crate) fn sum_of_squares<const D: usize>(x: &Tensor<D>) -> f64 {
     let x = elements(x);

@@ -147,6 +147,7 @@ impl Case {
             ids,
             probabilities,
             tail,
+            temperature,
         } = top_k(logits, k, self.temperature())
         else {
             unreachable!("it is sparse");
@@ -155,6 +156,7 @@ impl Case {
             ids: ids.reshape([rows, length, k]),
             probabilities: probabilities.reshape([rows, length, k]),
             tail: tail.reshape([rows, length]),
+            temperature,
         };
         Some(self.through_head(&LossConfig::ForwardKl, known))
     }

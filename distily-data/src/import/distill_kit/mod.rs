@@ -19,7 +19,7 @@ pub(super) struct Row {
 impl Row {
     pub(super) fn sequence(self, compression: &Compression) -> Result<Taught, String> {
         let (tokens, logs) = (self.input_ids.len(), self.compressed_logprobs.len());
-        if logs != self.bytepacked_indices.len() || logs + 1 < tokens || logs > tokens {
+        if logs != self.bytepacked_indices.len() || logs + 1 != tokens {
             return Err(format!(
                 "{logs} `compressed_logprobs` and {} `bytepacked_indices` for {tokens} `input_ids`, expected one fewer",
                 self.bytepacked_indices.len()
