@@ -73,6 +73,11 @@ fn main() -> Result<()> {
                 ..Provenance::read(recording)?
             };
             let recording = Recording::open(recording, &expected, &device)?;
+            let (recorded, named) = (recording.shape(), teacher_config.shape());
+            anyhow::ensure!(
+                recorded == named,
+                "the recording is of a model with {recorded:?}, but `teacher.model` has {named:?}"
+            );
             (Arc::new(recording), None)
         }
     };

@@ -333,9 +333,9 @@ fn what_a_sparse_teacher_says_is_checked() {
     };
     recorded(&[0.5, 0.25], 2.0).unwrap();
     for (probabilities, temperature, says) in [
-        (&[0.9, 0.6][..], 2.0, "sum up to 1.5"),
-        (&[0.5, f32::NAN], 2.0, "sum up to NaN"),
-        (&[0.5, -0.1], 2.0, "sum up to 0.4"),
+        (&[0.9, 0.6][..], 2.0, "add up to 1.5"),
+        (&[0.5, f32::NAN], 2.0, "of id 1 is NaN"),
+        (&[0.5, -0.1], 2.0, "of id 1 is -0.1"),
         (&[0.5, 0.25], 1.0, "probabilities at temperature 1,"),
     ] {
         let problem = recorded(probabilities, temperature).unwrap_err();

@@ -79,11 +79,15 @@ impl RecordingConfig {
             if let Some((id, _)) = likely.iter().find(|(id, _)| *id >= vocabulary) {
                 return Err(format!("id {id} is not in the vocabulary of {vocabulary}"));
             }
-            let mass: f64 = likely.iter().map(|(_, p)| p).sum();
             // What is read of a teacher is rounded.
-            if likely.iter().any(|(_, p)| *p < 0.0) || !(mass <= 1.001) {
+            let allowed = 0.0..=1.001;
+            if let Some((id, p)) = likely.iter().find(|(_, p)| !allowed.contains(p)) {
+                return Err(format!("the probability of id {id} is {p:.3}"));
+            }
+            let mass: f64 = likely.iter().map(|(_, p)| p).sum();
+            if !allowed.contains(&mass) {
                 return Err(format!(
-                    "the probabilities of a token's ids sum up to {mass}"
+                    "the probabilities of a token's ids add up to {mass:.3}"
                 ));
             }
             keep_likeliest(&mut likely, k, p);
