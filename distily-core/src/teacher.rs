@@ -62,7 +62,7 @@ pub trait Teacher: Debug + Send + Sync {
 /// A language model in memory that teaches.
 #[derive(Debug)]
 pub struct LiveTeacher<M> {
-    /// burn's modules are `Send` but promise no `Sync`; a teacher answers one caller at a time.
+    /// burn's modules are `Send` but promise no `Sync`.
     model: Mutex<M>,
 }
 
@@ -74,11 +74,13 @@ impl<M: LanguageModel + Module> LiveTeacher<M> {
         }
     }
 
-    fn model(&self) -> std::sync::MutexGuard<'_, M> {
+    /// The model, whose copy shares its weights: while one caller's answer is computed, another's is, too.
+    fn model(&self) -> M {
         // A model has no state that a panic elsewhere could leave half changed.
         self.model
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .clone()
     }
 }
 
@@ -102,7 +104,7 @@ impl<M: LanguageModel + Module + 'static> Teacher for LiveTeacher<M> {
     }
 
     fn on(&self, device: &Device) -> Arc<dyn Teacher> {
-        let model = self.model().clone();
+        let model = self.model();
         Arc::new(Self::new(model.fork(&device.clone().without_autodiff())))
     }
 }

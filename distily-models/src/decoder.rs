@@ -9,7 +9,7 @@ use distily_core::{
     Cache, CachedLayer, Feature, Features, ForwardError, Head, LanguageModel, LayerFeatures,
     ModelShape, Outputs, Seed, Segments, Taps, TokenBatch, in_format_of,
 };
-use distily_kernels::{embedding, recomputed};
+use distily_kernels::{embedding, on_pool, recomputed};
 use rand_distr::{Distribution, Normal};
 use std::collections::BTreeSet;
 
@@ -269,7 +269,8 @@ impl LanguageModel for Decoder {
 
     fn forward(&self, batch: &TokenBatch, taps: &Taps) -> Result<Outputs, ForwardError> {
         self.shape().check(batch, taps)?;
-        Ok(self.run(batch, taps, batch.segments(), batch.longest(), None))
+        let run = || self.run(batch, taps, batch.segments(), batch.longest(), None);
+        Ok(on_pool(&self.device(), run))
     }
 
     fn forward_cached(
@@ -292,7 +293,9 @@ impl LanguageModel for Decoder {
         let batch = if anew { &tokens } else { batch };
         let mut layers: Vec<Option<CachedLayer>> = past.into_iter().map(Some).collect();
         layers.resize_with(self.layers.len(), || None);
-        let outputs = self.run(batch, taps, tokens.segments(), length, Some(&mut layers));
+        let outputs = on_pool(&self.device(), || {
+            self.run(batch, taps, tokens.segments(), length, Some(&mut layers))
+        });
         cache.layers = layers.into_iter().flatten().collect();
         Ok(outputs.of_last(new))
     }

@@ -6,6 +6,7 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
 use distily_core::{CausalLm, Objective, ObjectivePart, Taps, Teacher, TokenBatch};
+use distily_kernels::on_pool;
 use distily_objectives::GradientReport;
 use std::iter::repeat_n;
 use std::sync::Arc;
@@ -125,6 +126,11 @@ impl<S: CausalLm, O: Objective> Trainer<S, O> {
     ///
     /// [`TrainError`]; the student is then as before the step.
     pub fn step(&mut self, batches: &[TokenBatch]) -> Result<StepReport, TrainError> {
+        let device = self.student().device();
+        on_pool(&device, || self.step_here(batches))
+    }
+
+    fn step_here(&mut self, batches: &[TokenBatch]) -> Result<StepReport, TrainError> {
         let step = self.step + 1;
         let predictions = batches.iter().map(TokenBatch::predictions).sum();
         if predictions == 0 {

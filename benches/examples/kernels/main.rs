@@ -1,8 +1,9 @@
 //! Each kernel against its composition of burn operations: our side of `compare/kernels.py`. Says as
-//! JSON how many milliseconds both took, and what of their results torch's must agree with.
+//! JSON how many milliseconds both took, and what of their results torch's must agree with. Given names,
+//! it runs the kernels that have one.
 //!
 //! ```sh
-//! cargo run --release -p distily-benches --example kernels
+//! cargo run --release -p distily-benches --example kernels -- [NAME...]
 //! ```
 #![allow(clippy::print_stdout)]
 
@@ -13,8 +14,9 @@ mod losses;
 mod numbers;
 mod optimizers;
 
+use burn::tensor::Device;
 use case::Case;
-use distily::kernels::TrainingAllocator;
+use distily::kernels::{TrainingAllocator, on_pool};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
@@ -28,11 +30,18 @@ const ROUNDS: usize = 5;
 const TOLERANCE: f64 = 1e-3;
 
 fn main() {
+    let names: Vec<String> = std::env::args().skip(1).collect();
+    // As in a training step.
+    println!("{}", on_pool(&Device::flex(), || measured_of(&names)));
+}
+
+fn measured_of(names: &[String]) -> Value {
+    let asked = |case: &Case| names.is_empty() || names.iter().any(|name| name == case.kernel);
     let cases = attention::cases()
         .chain(elementwise::cases())
         .chain(losses::cases())
         .chain(optimizers::cases());
-    println!("{}", Value::from_iter(cases.map(measured)));
+    Value::from_iter(cases.filter(asked).map(measured))
 }
 
 /// The forms run alternately, after a round that does not count.

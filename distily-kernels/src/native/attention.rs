@@ -5,6 +5,7 @@ use super::graph::record;
 use super::lanes::{exp, max, sum, vectorized};
 use super::matrix::{Destination, Matrix, multiply};
 use super::tensors::{elements, flex, slice};
+use super::unwritten::Unwritten;
 use crate::Segments;
 use burn::tensor::Tensor;
 use rayon::prelude::*;
@@ -100,14 +101,17 @@ impl<'a> Sight<'a> {
                     *score = f32::NEG_INFINITY;
                 }
             }
-            vectorized(|| {
-                let highest = max(seen);
-                for score in seen.iter_mut() {
-                    *score = exp(*score - highest);
-                }
-                let inverse = 1.0 / sum(seen.len(), |i| seen[i]);
-                seen.iter_mut().for_each(|weight| *weight *= inverse);
-            });
+            vectorized(
+                #[inline(always)]
+                || {
+                    let highest = max(seen);
+                    for score in seen.iter_mut() {
+                        *score = exp(*score - highest);
+                    }
+                    let inverse = 1.0 / sum(seen.len(), |i| seen[i]);
+                    seen.iter_mut().for_each(|weight| *weight *= inverse);
+                },
+            );
         }
     }
 
@@ -306,18 +310,21 @@ fn through_softmax(gradient: &mut [f32], weights: &[f32], keys: usize) {
         .chunks_exact_mut(keys)
         .zip(weights.chunks_exact(keys))
     {
-        vectorized(|| {
-            let mean = sum(keys, |i| gradient[i] * weights[i]);
-            for (gradient, weight) in gradient.iter_mut().zip(weights) {
-                *gradient = weight * (*gradient - mean);
-            }
-        });
+        vectorized(
+            #[inline(always)]
+            || {
+                let mean = sum(keys, |i| gradient[i] * weights[i]);
+                for (gradient, weight) in gradient.iter_mut().zip(weights) {
+                    *gradient = weight * (*gradient - mean);
+                }
+            },
+        );
     }
 }
 
 /// From one `[tokens, width]` for each row and head to `[batch, tokens, heads, width]`.
 fn interleave(parts: &[Vec<f32>], tokens: usize, heads: usize, width: usize) -> Vec<f32> {
-    let mut whole = vec![0.0; parts.len() * tokens * width];
+    let mut whole = Unwritten::new(parts.len() * tokens * width);
     whole
         .par_chunks_mut(heads * width)
         .with_min_len(64)
@@ -329,5 +336,5 @@ fn interleave(parts: &[Vec<f32>], tokens: usize, heads: usize, width: usize) -> 
                 output.copy_from_slice(&part[token * width..(token + 1) * width]);
             }
         });
-    whole
+    whole.into_vec()
 }

@@ -1,10 +1,10 @@
-use super::lanes::{exp, ln, max, sum, vectorized};
-use super::tensors::{elements, plain, slice};
+use super::lanes::{exp, exponentials, ln, sum, vectorized};
+use super::over_tokens::over_tokens;
+use super::tensors::{elements, slice};
 use crate::ValueAndGradient;
 use crate::divergence::formulas::{LARGEST_LOG, Mixed};
 use crate::divergence::{Divergence, Formula, LOWEST_LOG, Numbers, Pair, with_formula};
 use burn::tensor::Tensor;
-use rayon::prelude::*;
 
 impl Numbers for f32 {
     #[inline(always)]
@@ -44,21 +44,38 @@ pub(crate) fn divergence(
     weights: Tensor<1>,
     temperature: f64,
 ) -> ValueAndGradient {
-    let [_, vocabulary] = student.dims();
+    let shape @ [_, vocabulary] = student.dims();
+    let (student, teacher) = (elements(&student), elements(&teacher));
+    let (student, teacher) = (slice(&student), slice(&teacher));
     let run = |of_row: &(dyn Fn(Row<'_>) -> f64 + Sync)| {
-        over_tokens(&student, &teacher, &weights, temperature as f32, of_row)
+        over_tokens(
+            shape,
+            &weights,
+            temperature as f32,
+            || vec![0.0; vocabulary],
+            |scratch, token, gradient| {
+                let range = token * vocabulary..(token + 1) * vocabulary;
+                of_row(Row {
+                    student: &student[range.clone()],
+                    teacher: &teacher[range],
+                    sharpness: 1.0 / temperature as f32,
+                    gradient,
+                    scratch,
+                })
+            },
+        )
     };
     with_formula!(
         divergence,
         vocabulary,
-        formula => run(&|row| vectorized(|| pointwise(formula, row))),
+        formula => run(&|row| vectorized(#[inline(always)] || pointwise(formula, row))),
         match divergence {
             Divergence::AdaptiveKl { head_mass } => run(&|row| {
-                let reverse_share = vectorized(|| reverse_share(&row, head_mass as f32));
+                let reverse_share = vectorized(#[inline(always)] || reverse_share(&row, head_mass as f32));
                 let formula = Mixed(reverse_share);
-                vectorized(|| pointwise(formula, row))
+                vectorized(#[inline(always)] || pointwise(formula, row))
             }),
-            _ => run(&|row| vectorized(|| squared_logits(row))),
+            _ => run(&|row| vectorized(#[inline(always)] || squared_logits(row))),
         }
     )
 }
@@ -72,60 +89,6 @@ struct Row<'a> {
     /// Becomes the gradient with respect to the student's logits over T.
     gradient: &'a mut [f32],
     scratch: &'a mut [f32],
-}
-
-/// The weighted sum of what `of_row` says of each token, and the gradient.
-fn over_tokens(
-    student: &Tensor<2>,
-    teacher: &Tensor<2>,
-    weights: &Tensor<1>,
-    temperature: f32,
-    of_row: &(dyn Fn(Row<'_>) -> f64 + Sync),
-) -> ValueAndGradient {
-    let shape @ [tokens, vocabulary] = student.dims();
-    let (student, teacher, weights) = (elements(student), elements(teacher), elements(weights));
-    let (student, teacher, weights) = (slice(&student), slice(&teacher), slice(&weights));
-    let mut gradient = vec![0.0; student.len()];
-    let mut values = vec![0.0; tokens];
-    gradient
-        .par_chunks_mut(vocabulary)
-        .zip(&mut values)
-        .enumerate()
-        .for_each_init(
-            || vec![0.0; vocabulary],
-            |scratch, (token, (gradient, value))| {
-                let weight = weights[token];
-                if weight == 0.0 {
-                    return;
-                }
-                let range = token * vocabulary..(token + 1) * vocabulary;
-                let divergence = of_row(Row {
-                    student: &student[range.clone()],
-                    teacher: &teacher[range],
-                    sharpness: 1.0 / temperature,
-                    gradient,
-                    scratch,
-                });
-                *value = f64::from(weight * temperature * temperature) * divergence;
-                let factor = weight * temperature;
-                gradient.iter_mut().for_each(|gradient| *gradient *= factor);
-            },
-        );
-    ValueAndGradient {
-        value: plain(vec![values.iter().sum::<f64>() as f32], [1]),
-        gradient: plain(gradient, shape),
-    }
-}
-
-/// The highest logit, and the sum of e^((logit - highest) / T), whose terms go to `out`.
-#[inline(always)]
-fn exponentials(logits: &[f32], sharpness: f32, out: &mut [f32]) -> (f32, f32) {
-    let out = &mut out[..logits.len()];
-    let highest = max(logits);
-    for (out, &logit) in out.iter_mut().zip(logits) {
-        *out = exp((logit - highest) * sharpness);
-    }
-    (highest, sum(out.len(), |i| out[i]))
 }
 
 /// The divergence of a token by a formula.

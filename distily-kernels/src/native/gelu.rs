@@ -1,6 +1,7 @@
 use super::graph::record;
 use super::lanes::{sigmoid, vectorized};
 use super::tensors::{elements, flex, slice};
+use super::unwritten::Unwritten;
 use burn::tensor::Tensor;
 use rayon::prelude::*;
 
@@ -15,33 +16,43 @@ const CUBIC: f32 = 0.044_715;
 pub(crate) fn gelu_tanh<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     let shape = x.dims();
     let input = elements(&x);
-    let mut output = vec![0.0; shape.iter().product()];
+    let mut output = Unwritten::new(shape.iter().product());
     output
         .par_chunks_mut(CHUNK)
         .zip(slice(&input).par_chunks(CHUNK))
         .for_each(|(output, input)| {
-            vectorized(|| {
-                for (output, &x) in output.iter_mut().zip(input) {
-                    *output = x * sigmoid(FACTOR * x * (1.0 + CUBIC * x * x));
-                }
-            });
-        });
-    record(flex(output, shape), [x.into_dispatch()], move |upstream| {
-        let mut d_x = vec![0.0; shape.iter().product()];
-        d_x.par_chunks_mut(CHUNK)
-            .zip(slice(&input).par_chunks(CHUNK))
-            .zip(slice(&upstream).par_chunks(CHUNK))
-            .for_each(|((d_x, input), upstream)| {
-                vectorized(|| {
-                    for i in 0..d_x.len() {
-                        let x = input[i];
-                        let s = sigmoid(FACTOR * x * (1.0 + CUBIC * x * x));
-                        // Far from 0, where the slope of v is large, 1 - s or s is 0 first.
-                        let slope = FACTOR * (1.0 + 3.0 * CUBIC * x * x);
-                        d_x[i] = upstream[i] * (s + x * (s * (1.0 - s)) * slope);
+            vectorized(
+                #[inline(always)]
+                || {
+                    for (output, &x) in output.iter_mut().zip(input) {
+                        *output = x * sigmoid(FACTOR * x * (1.0 + CUBIC * x * x));
                     }
+                },
+            );
+        });
+    record(
+        flex(output.into_vec(), shape),
+        [x.into_dispatch()],
+        move |upstream| {
+            let mut d_x = Unwritten::new(shape.iter().product());
+            d_x.par_chunks_mut(CHUNK)
+                .zip(slice(&input).par_chunks(CHUNK))
+                .zip(slice(&upstream).par_chunks(CHUNK))
+                .for_each(|((d_x, input), upstream)| {
+                    vectorized(
+                        #[inline(always)]
+                        || {
+                            for i in 0..d_x.len() {
+                                let x = input[i];
+                                let s = sigmoid(FACTOR * x * (1.0 + CUBIC * x * x));
+                                // Far from 0, where the slope of v is large, 1 - s or s is 0 first.
+                                let slope = FACTOR * (1.0 + 3.0 * CUBIC * x * x);
+                                d_x[i] = upstream[i] * (s + x * (s * (1.0 - s)) * slope);
+                            }
+                        },
+                    );
                 });
-            });
-        vec![flex(d_x, shape)]
-    })
+            vec![flex(d_x.into_vec(), shape)]
+        },
+    )
 }

@@ -1,25 +1,35 @@
 //! Element-wise mathematics that compilers turn into vector instructions.
 //!
 //! Rust compiles for the oldest processor of a family; [`vectorized`] runs a closure compiled for
-//! the one at hand. What the closure calls must be `#[inline(always)]` to be part of it. Sums keep
+//! the one at hand. It and what it calls must be `#[inline(always)]` to be part of that. Sums keep
 //! [`LANES`] partial sums, because a compiler may not reorder additions of floats by itself.
 
 /// Independent partial results of a reduction.
-pub(super) const LANES: usize = 16;
+pub(super) const LANES: usize = 64;
 
-/// Runs `f`, compiled for AVX2 and FMA where the processor has them.
+/// Runs `f`, compiled for AVX-512, or AVX2 and FMA, where the processor has them.
 #[inline(always)]
 pub(super) fn vectorized<R>(f: impl FnOnce() -> R) -> R {
     #[cfg(target_arch = "x86_64")]
     {
+        #[target_feature(enable = "avx512f,avx2,fma")]
+        fn with_avx512<R>(f: impl FnOnce() -> R) -> R {
+            f()
+        }
         #[target_feature(enable = "avx2,fma")]
         fn with_avx2<R>(f: impl FnOnce() -> R) -> R {
             f()
         }
         if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-            // SAFETY: the processor has the features that the function is compiled for.
+            // SAFETY: the processor has the features that the functions are compiled for.
             #[allow(unsafe_code)]
-            return unsafe { with_avx2(f) };
+            return unsafe {
+                if is_x86_feature_detected!("avx512f") {
+                    with_avx512(f)
+                } else {
+                    with_avx2(f)
+                }
+            };
         }
     }
     f()
@@ -97,6 +107,17 @@ pub(super) fn max(values: &[f32]) -> f32 {
     reduce(values.len(), f32::NEG_INFINITY, |i| values[i], f32::max)
 }
 
+/// The highest logit, and the sum of e^((logit - highest) · sharpness), whose terms go to `out`.
+#[inline(always)]
+pub(super) fn exponentials(logits: &[f32], sharpness: f32, out: &mut [f32]) -> (f32, f32) {
+    let (len, highest) = (logits.len(), max(logits));
+    let out = &mut out[..len];
+    for (out, &logit) in out.iter_mut().zip(logits) {
+        *out = exp((logit - highest) * sharpness);
+    }
+    (highest, sum(len, |i| out[i]))
+}
+
 #[inline(always)]
 fn reduce(
     len: usize,
@@ -105,14 +126,26 @@ fn reduce(
     combine: impl Fn(f32, f32) -> f32,
 ) -> f32 {
     let mut lanes = [identity; LANES];
-    let whole = len - len % LANES;
-    for start in (0..whole).step_by(LANES) {
-        for (lane, partial) in lanes.iter_mut().enumerate() {
-            *partial = combine(*partial, f(start + lane));
+    let mut from = 0;
+    // What is left of a short row would take longer by one than the row itself.
+    for size in [LANES, LANES / 4] {
+        let to = len - (len - from) % size;
+        for start in (from..to).step_by(size) {
+            for (lane, partial) in lanes[..size].iter_mut().enumerate() {
+                *partial = combine(*partial, f(start + lane));
+            }
         }
+        from = to;
     }
-    let mut result = lanes.into_iter().fold(identity, &combine);
-    for i in whole..len {
+    let mut half = LANES / 2;
+    while half > 0 {
+        for i in 0..half {
+            lanes[i] = combine(lanes[i], lanes[i + half]);
+        }
+        half /= 2;
+    }
+    let mut result = lanes[0];
+    for i in from..len {
         result = combine(result, f(i));
     }
     result
@@ -158,7 +191,7 @@ mod tests {
 
     #[test]
     fn reductions_cover_every_length() {
-        for len in 0..70 {
+        for len in 0..200 {
             let values: Vec<f32> = (0..len).map(|i| i as f32).collect();
             assert_eq!(
                 sum(len, |i| values[i]),

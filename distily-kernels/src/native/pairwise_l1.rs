@@ -20,11 +20,14 @@ pub(crate) fn pairwise_l1(a: Tensor<2>, b: Tensor<2>) -> Tensor<2> {
         for columns in blocks(width) {
             for (i, distances) in distances.chunks_exact_mut(m).enumerate() {
                 let a = row(a, width, block * ROWS + i, &columns);
-                vectorized(|| {
-                    for (j, distance) in distances.iter_mut().enumerate() {
-                        *distance += l1(a, row(b, width, j, &columns));
-                    }
-                });
+                vectorized(
+                    #[inline(always)]
+                    || {
+                        for (j, distance) in distances.iter_mut().enumerate() {
+                            *distance += l1(a, row(b, width, j, &columns));
+                        }
+                    },
+                );
             }
         }
     });
@@ -43,15 +46,18 @@ pub(crate) fn pairwise_l1_gradient(a: Tensor<2>, b: Tensor<2>, upstream: Tensor<
                 let i = block * ROWS + i;
                 let a = row(a, width, i, &columns);
                 let gradient = &mut gradient[columns.clone()];
-                vectorized(|| {
-                    for (j, &upstream) in upstream[i * m..(i + 1) * m].iter().enumerate() {
-                        let b = row(b, width, j, &columns);
-                        for ((gradient, a), b) in gradient.iter_mut().zip(a).zip(b) {
-                            let sign = f32::from(a > b) - f32::from(a < b);
-                            *gradient += upstream * sign;
+                vectorized(
+                    #[inline(always)]
+                    || {
+                        for (j, &upstream) in upstream[i * m..(i + 1) * m].iter().enumerate() {
+                            let b = row(b, width, j, &columns);
+                            for ((gradient, a), b) in gradient.iter_mut().zip(a).zip(b) {
+                                let sign = f32::from(a > b) - f32::from(a < b);
+                                *gradient += upstream * sign;
+                            }
                         }
-                    }
-                });
+                    },
+                );
             }
         }
     });

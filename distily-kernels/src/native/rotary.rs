@@ -1,6 +1,7 @@
 use super::graph::record;
 use super::lanes::vectorized;
 use super::tensors::{elements, flex, slice};
+use super::unwritten::Unwritten;
 use burn::backend::TensorMetadata;
 use burn::backend::flex::FlexTensor;
 use burn::tensor::Tensor;
@@ -29,7 +30,7 @@ fn turn(
     let [batch, seq, heads, width] = shape;
     let half = cos.shape()[2];
     let (cos, sin) = (slice(cos), slice(sin));
-    let mut output = vec![0.0; batch * seq * heads * width];
+    let mut output = Unwritten::new(batch * seq * heads * width);
     output
         .par_chunks_mut(heads * width)
         .with_min_len(16)
@@ -38,18 +39,21 @@ fn turn(
         .for_each(|(token, (output, x))| {
             let at = if shared { token % seq } else { token } * half;
             let (cos, sin) = (&cos[at..at + half], &sin[at..at + half]);
-            vectorized(|| {
-                for (output, x) in output.chunks_exact_mut(width).zip(x.chunks_exact(width)) {
-                    let (first, second) = x.split_at(half);
-                    let (out_first, out_second) = output.split_at_mut(half);
-                    out_second[half..].copy_from_slice(&second[half..]);
-                    for i in 0..half {
-                        let sin = direction * sin[i];
-                        out_first[i] = first[i] * cos[i] - second[i] * sin;
-                        out_second[i] = second[i] * cos[i] + first[i] * sin;
+            vectorized(
+                #[inline(always)]
+                || {
+                    for (output, x) in output.chunks_exact_mut(width).zip(x.chunks_exact(width)) {
+                        let (first, second) = x.split_at(half);
+                        let (out_first, out_second) = output.split_at_mut(half);
+                        out_second[half..].copy_from_slice(&second[half..]);
+                        for i in 0..half {
+                            let sin = direction * sin[i];
+                            out_first[i] = first[i] * cos[i] - second[i] * sin;
+                            out_second[i] = second[i] * cos[i] + first[i] * sin;
+                        }
                     }
-                }
-            });
+                },
+            );
         });
-    flex(output, shape)
+    flex(output.into_vec(), shape)
 }

@@ -1,9 +1,9 @@
-use super::lanes::{exp, max, sum, vectorized};
-use super::tensors::{elements, plain, slice};
+use super::lanes::{exponentials, sum, vectorized};
+use super::over_tokens::over_tokens;
+use super::tensors::{elements, slice};
 use crate::ValueAndGradient;
 use crate::sparse_kl::LEAST_REST;
 use burn::tensor::{Int, Tensor};
-use rayon::prelude::*;
 
 pub(crate) fn sparse_kl(
     student: Tensor<2>,
@@ -13,7 +13,7 @@ pub(crate) fn sparse_kl(
     weights: Tensor<1>,
     temperature: f64,
 ) -> ValueAndGradient {
-    let shape @ [tokens, vocabulary] = student.dims();
+    let shape @ [_, vocabulary] = student.dims();
     let [_, k] = ids.dims();
     let ids: Vec<usize> = ids
         .into_data()
@@ -21,21 +21,14 @@ pub(crate) fn sparse_kl(
         .map(|id| id as usize)
         .collect();
     let (student, p) = (elements(&student), elements(&probabilities));
-    let (tail, weights) = (elements(&tail), elements(&weights));
-    let (student, p) = (slice(&student), slice(&p));
-    let (tail, weights) = (slice(&tail), slice(&weights));
-    let temperature = temperature as f32;
-    let mut gradient = vec![0.0; student.len()];
-    let mut values = vec![0.0; tokens];
-    gradient
-        .par_chunks_mut(vocabulary)
-        .zip(&mut values)
-        .enumerate()
-        .for_each(|(token, (gradient, value))| {
-            let weight = weights[token];
-            if weight == 0.0 {
-                return;
-            }
+    let tail = elements(&tail);
+    let (student, p, tail) = (slice(&student), slice(&p), slice(&tail));
+    over_tokens(
+        shape,
+        &weights,
+        temperature as f32,
+        || (),
+        |(), token, gradient| {
             let row = token * k..(token + 1) * k;
             let known = ids[row.clone()]
                 .iter()
@@ -43,15 +36,15 @@ pub(crate) fn sparse_kl(
                 .zip(p[row].iter().copied())
                 .filter(|&(_, p)| p > 0.0);
             let logits = &student[token * vocabulary..(token + 1) * vocabulary];
-            let kl = of_row(logits, known, tail[token], 1.0 / temperature, gradient);
-            *value = f64::from(weight * temperature * temperature) * kl;
-            let factor = weight * temperature;
-            gradient.iter_mut().for_each(|gradient| *gradient *= factor);
-        });
-    ValueAndGradient {
-        value: plain(vec![values.iter().sum::<f64>() as f32], [1]),
-        gradient: plain(gradient, shape),
-    }
+            of_row(
+                logits,
+                known,
+                tail[token],
+                1.0 / temperature as f32,
+                gradient,
+            )
+        },
+    )
 }
 
 /// Fills the gradient with respect to the logits over T, and returns the value.
@@ -62,13 +55,10 @@ fn of_row(
     sharpness: f32,
     gradient: &mut [f32],
 ) -> f64 {
-    let (highest, total) = vectorized(|| {
-        let highest = max(logits);
-        for (gradient, &logit) in gradient.iter_mut().zip(logits) {
-            *gradient = exp((logit - highest) * sharpness);
-        }
-        (highest, sum(gradient.len(), |i| gradient[i]))
-    });
+    let (highest, total) = vectorized(
+        #[inline(always)]
+        || exponentials(logits, sharpness, gradient),
+    );
     let log_total = f64::from(total).ln();
     let mut value = 0.0;
     let mut of_known = Vec::new();
@@ -79,14 +69,17 @@ fn of_row(
         // What is left is the rest.
         gradient[id] = 0.0;
     }
-    vectorized(|| {
-        let rest = (sum(gradient.len(), |i| gradient[i]) / total).max(LEAST_REST);
-        if tail > 0.0 {
-            value += f64::from(tail) * (f64::from(tail).ln() - f64::from(rest).ln());
-        }
-        let factor = (1.0 - tail / rest) / total;
-        gradient.iter_mut().for_each(|gradient| *gradient *= factor);
-    });
+    vectorized(
+        #[inline(always)]
+        || {
+            let rest = (sum(gradient.len(), |i| gradient[i]) / total).max(LEAST_REST);
+            if tail > 0.0 {
+                value += f64::from(tail) * (f64::from(tail).ln() - f64::from(rest).ln());
+            }
+            let factor = (1.0 - tail / rest) / total;
+            gradient.iter_mut().for_each(|gradient| *gradient *= factor);
+        },
+    );
     for (id, of_known) in of_known {
         gradient[id] = of_known;
     }

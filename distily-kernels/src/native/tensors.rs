@@ -3,17 +3,20 @@
 use burn::backend::DispatchDevice;
 use burn::backend::Flex;
 use burn::backend::flex::FlexTensor;
-use burn::tensor::{DType, Tensor, TensorData};
+use burn::tensor::{DType, Device, Tensor, TensorData};
 
 /// Whether the native code takes a tensor: it is f32 and on flex, in a graph or not.
 pub(crate) fn serves<const D: usize>(tensor: &Tensor<D>) -> bool {
-    let device = tensor.device().without_autodiff();
+    is_flex(&tensor.device()) && tensor.dtype() == DType::F32
+}
+
+/// Whether a device is burn's CPU backend, with a graph or without.
+pub(crate) fn is_flex(device: &Device) -> bool {
+    let device = device.clone().without_autodiff();
     // With flex as the only backend the pattern can't fail.
     #[allow(unreachable_patterns)]
-    match device.as_dispatch() {
-        DispatchDevice::Flex(_) => tensor.dtype() == DType::F32,
-        _ => false,
-    }
+    let flex = matches!(device.as_dispatch(), DispatchDevice::Flex(_));
+    flex
 }
 
 /// The contiguous elements of a tensor, outside any graph.

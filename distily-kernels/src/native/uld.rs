@@ -1,8 +1,8 @@
 use super::lanes::{exp, sum, vectorized};
-use super::tensors::{elements, plain, slice};
+use super::over_tokens::over_tokens;
+use super::tensors::{elements, slice};
 use crate::ValueAndGradient;
 use burn::tensor::Tensor;
-use rayon::prelude::*;
 
 pub(crate) fn uld(
     student: Tensor<2>,
@@ -10,33 +10,21 @@ pub(crate) fn uld(
     weights: Tensor<1>,
     temperature: f64,
 ) -> ValueAndGradient {
-    let shape @ [tokens, of_student] = student.dims();
-    let [_, of_teacher] = teacher.dims();
-    let (student, teacher, weights) = (elements(&student), elements(&teacher), elements(&weights));
-    let (student, teacher, weights) = (slice(&student), slice(&teacher), slice(&weights));
+    let (shape @ [_, of_student], [_, of_teacher]) = (student.dims(), teacher.dims());
+    let (student, teacher) = (elements(&student), elements(&teacher));
+    let (student, teacher) = (slice(&student), slice(&teacher));
     let temperature = temperature as f32;
-    let mut gradient = vec![0.0; student.len()];
-    let mut values = vec![0.0; tokens];
-    gradient
-        .par_chunks_mut(of_student)
-        .zip(&mut values)
-        .enumerate()
-        .for_each_init(Scratch::default, |scratch, (token, (gradient, value))| {
-            let weight = weights[token];
-            if weight == 0.0 {
-                return;
-            }
+    over_tokens(
+        shape,
+        &weights,
+        temperature,
+        Scratch::default,
+        |scratch, token, gradient| {
             let student = &student[token * of_student..(token + 1) * of_student];
             let teacher = &teacher[token * of_teacher..(token + 1) * of_teacher];
-            let apart = of_row(student, teacher, 1.0 / temperature, scratch, gradient);
-            *value = f64::from(weight * temperature * temperature) * apart;
-            let factor = weight * temperature;
-            gradient.iter_mut().for_each(|gradient| *gradient *= factor);
-        });
-    ValueAndGradient {
-        value: plain(vec![values.iter().sum::<f64>() as f32], [1]),
-        gradient: plain(gradient, shape),
-    }
+            of_row(student, teacher, 1.0 / temperature, scratch, gradient)
+        },
+    )
 }
 
 /// What a core keeps between tokens.
@@ -79,23 +67,26 @@ fn of_row(
         wide,
     );
     let total_t = shares(keys.iter().copied(), sharpness, p, wide);
-    vectorized(|| {
-        let (q, p) = (&mut q[..wide], &mut p[..wide]);
-        let (share_s, share_t) = (1.0 / total_s, 1.0 / total_t);
-        // p becomes the slopes.
-        let value = sum(wide, |rank| {
-            q[rank] *= share_s;
-            let difference = q[rank] - p[rank] * share_t;
-            let sign = f32::from(difference > 0.0) - f32::from(difference < 0.0);
-            p[rank] = q[rank] * sign;
-            difference.abs()
-        });
-        let slopes = sum(wide, |rank| p[rank]);
-        for (rank, &ranked) in ranked.iter().enumerate() {
-            gradient[ranked as u32 as usize] = p[rank] - q[rank] * slopes;
-        }
-        f64::from(value)
-    })
+    vectorized(
+        #[inline(always)]
+        || {
+            let (q, p) = (&mut q[..wide], &mut p[..wide]);
+            let (share_s, share_t) = (1.0 / total_s, 1.0 / total_t);
+            // p becomes the slopes.
+            let value = sum(wide, |rank| {
+                q[rank] *= share_s;
+                let difference = q[rank] - p[rank] * share_t;
+                let sign = f32::from(difference > 0.0) - f32::from(difference < 0.0);
+                p[rank] = q[rank] * sign;
+                difference.abs()
+            });
+            let slopes = sum(wide, |rank| p[rank]);
+            for (rank, &ranked) in ranked.iter().enumerate() {
+                gradient[ranked as u32 as usize] = p[rank] - q[rank] * slopes;
+            }
+            f64::from(value)
+        },
+    )
 }
 
 /// Fills `out` with e^((logit - highest) / T) of sorted keys, then with zeros up to a width, and
@@ -110,14 +101,17 @@ fn shares(
     out.clear();
     out.extend(keys.map(logit));
     out.resize(width, 0.0);
-    vectorized(|| {
-        let known = &mut out[..count];
-        let highest = known.first().copied().unwrap_or(0.0);
-        for logit in known.iter_mut() {
-            *logit = exp((*logit - highest) * sharpness);
-        }
-        sum(count, |i| known[i])
-    })
+    vectorized(
+        #[inline(always)]
+        || {
+            let known = &mut out[..count];
+            let highest = known.first().copied().unwrap_or(0.0);
+            for logit in known.iter_mut() {
+                *logit = exp((*logit - highest) * sharpness);
+            }
+            sum(count, |i| known[i])
+        },
+    )
 }
 
 /// A number that is the smaller, the larger the logit: integers sort faster than floats.
