@@ -78,6 +78,12 @@ fn main() -> Result<()> {
                 recorded == named,
                 "the recording is of a model with {recorded:?}, but `teacher.model` has {named:?}"
             );
+            let missing = recording.missing(train_rows)?;
+            anyhow::ensure!(
+                missing == 0,
+                "{missing} of the {} rows are not recorded: `record` goes on where it ended",
+                train_rows.len()
+            );
             (Arc::new(recording), None)
         }
     };

@@ -192,7 +192,7 @@ def main(pairs, python):
         print(f"| {' | '.join(case)} | {' | '.join(cells)} |")
         if ours > composition:
             slower.append(" ".join(case))
-    print("\nSlower than its composition is " + ("; ".join(slower) or "none") + ".")
+    print("\nSlower than their compositions: " + ("; ".join(slower) or "none") + ".")
 
 
 if __name__ == "__main__":

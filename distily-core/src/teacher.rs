@@ -64,17 +64,19 @@ pub trait Teacher: Debug + Send + Sync {
 pub struct LiveTeacher<M> {
     /// burn's modules are `Send` but promise no `Sync`.
     model: Mutex<M>,
+    shape: ModelShape,
 }
 
 impl<M: LanguageModel + Module> LiveTeacher<M> {
     /// The model is taken off its autodiff device if it is on one: a teacher builds no graph.
     pub fn new(model: M) -> Self {
         Self {
+            shape: model.shape(),
             model: Mutex::new(model.valid()),
         }
     }
 
-    /// The model, whose copy shares its weights: while one caller's answer is computed, another's is, too.
+    /// A copy that shares the weights, so that the lock is not held while it answers.
     fn model(&self) -> M {
         // A model has no state that a panic elsewhere could leave half changed.
         self.model
@@ -86,7 +88,7 @@ impl<M: LanguageModel + Module> LiveTeacher<M> {
 
 impl<M: LanguageModel + Module + 'static> Teacher for LiveTeacher<M> {
     fn shape(&self) -> ModelShape {
-        self.model().shape()
+        self.shape.clone()
     }
 
     fn answer(&self, batch: &TokenBatch, taps: &Taps) -> Result<Answer, ForwardError> {

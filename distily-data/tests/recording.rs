@@ -247,8 +247,10 @@ fn wide_ids_take_four_bytes() {
 #[test]
 fn rows_that_were_not_recorded_are_refused() {
     let folder = tempfile::tempdir().unwrap();
-    let rows = rows(9, 9);
+    let [rows, more] = [rows(9, 9), rows(9, 90)];
     let recording = record(folder.path(), &rows, &config(&rows, 9, TOP_K, 1.0));
+    assert_eq!(recording.missing(&rows).unwrap(), 0);
+    assert!(recording.missing(&more).unwrap() > 0);
     let other = TokenBatch::new(vec![1, 2, 3, 4], [1, 4]).unwrap();
     let problem = recording
         .answer(&other, &Taps::none())

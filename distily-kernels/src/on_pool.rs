@@ -5,10 +5,14 @@ use std::sync::{Mutex, TryLockError};
 /// Runs `f`, which works on tensors of a device. If that is burn's CPU backend, `f` runs on a thread of
 /// rayon's pool, which shares the work between the cores: to give work to the pool from another thread
 /// and to hear that it is done takes tens of microseconds, more than the work on a small tensor. So
-/// who calls many operations, such as a whole training step, does it in here; calls within calls cost
-/// nothing. While the pool has one such `f`, those of other threads run where they are: a thread of the
-/// pool that waits for a part of its work takes up other work, which should not be a second step that
-/// waits for what the first one holds.
+/// who calls many operations, such as those of a training step, does it in here. Calls within calls cost
+/// nothing.
+///
+/// `f` must not wait for a thread that itself waits for the pool, and what is kept for each thread (a
+/// `tracing` subscriber, a `tokio` runtime) is not there. While the pool has one `f`, those of other threads
+/// run where they are: a thread of the pool that waits for a part of its work takes up other work, which
+/// should not be a second step that waits for what the first one holds. On a pool of one thread, `f` runs
+/// where it is, too.
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};
@@ -20,21 +24,22 @@ use std::sync::{Mutex, TryLockError};
 /// let normal = on_pool(&device, || (0..12).fold(x, |x, _| rms_norm(x, weight.clone(), 1e-6)));
 /// assert_eq!(normal.dims(), [512, 64]);
 /// ```
+#[cfg_attr(not(feature = "flex"), allow(unused_variables))]
 pub fn on_pool<R: Send>(device: &Device, f: impl FnOnce() -> R + Send) -> R {
     #[cfg(feature = "flex")]
-    if crate::native::is_flex(device) && rayon::current_thread_index().is_none() {
+    if crate::native::is_flex(device)
+        && rayon::current_thread_index().is_none()
+        && rayon::current_num_threads() > 1
+    {
         static ONE: Mutex<()> = Mutex::new(());
-        let one = match ONE.try_lock() {
+        let _one = match ONE.try_lock() {
             Err(TryLockError::WouldBlock) => return f(),
             // It guards nothing that a panic could have left half changed.
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             Ok(one) => one,
         };
-        let result = rayon::scope(|_| f());
-        drop(one);
-        return result;
+        return rayon::scope(|_| f());
     }
-    let _ = device;
     f()
 }
 
@@ -45,6 +50,9 @@ mod tests {
     /// One of all tests here, as two at once would meet.
     #[test]
     fn work_of_the_cpu_backend_runs_on_the_pool() {
+        if rayon::current_num_threads() == 1 {
+            return;
+        }
         for device in [Device::flex(), Device::flex().autodiff()] {
             let inside = on_pool(&device, || {
                 on_pool(&device, rayon::current_thread_index).zip(rayon::current_thread_index())

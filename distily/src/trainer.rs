@@ -10,7 +10,8 @@ use distily_kernels::on_pool;
 use distily_objectives::GradientReport;
 use std::iter::repeat_n;
 use std::sync::Arc;
-use tracing::debug_span;
+use tracing::dispatcher::{get_default, with_default};
+use tracing::{Span, debug_span};
 
 /// What the optimizer sees: the student, and the objective with its projectors.
 #[derive(Module, Debug)]
@@ -127,7 +128,11 @@ impl<S: CausalLm, O: Objective> Trainer<S, O> {
     /// [`TrainError`]; the student is then as before the step.
     pub fn step(&mut self, batches: &[TokenBatch]) -> Result<StepReport, TrainError> {
         let device = self.student().device();
-        on_pool(&device, || self.step_here(batches))
+        // Both are of this thread.
+        let (dispatch, span) = (get_default(Clone::clone), Span::current());
+        on_pool(&device, || {
+            with_default(&dispatch, || span.in_scope(|| self.step_here(batches)))
+        })
     }
 
     fn step_here(&mut self, batches: &[TokenBatch]) -> Result<StepReport, TrainError> {

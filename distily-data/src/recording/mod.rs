@@ -9,6 +9,7 @@ mod recorder;
 mod row_key;
 mod shard;
 
+use crate::TokenRows;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use decode::SparseRows;
 use distily_core::{
@@ -29,6 +30,9 @@ pub use encoder::LikelyIds;
 pub use error::RecordingError;
 pub use provenance::{Provenance, RecordingConfig};
 pub use recorder::Recorder;
+
+/// Rows that are looked up at a time.
+const AT_ONCE: usize = 64;
 
 /// A teacher that was recorded by a [`Recorder`]: it answers every batch that is made of recorded
 /// rows, in whatever order and however padded, and refuses any other. The files are as
@@ -93,6 +97,20 @@ impl Recording {
     /// How many different rows are recorded.
     pub fn rows(&self) -> usize {
         self.stored.rows.len()
+    }
+
+    /// How many of these rows are not recorded: training fails at the first of them.
+    ///
+    /// # Errors
+    ///
+    /// [`RecordingError::Data`] where the rows can't be read.
+    pub fn missing(&self, rows: &TokenRows) -> Result<usize, RecordingError> {
+        let mut missing = 0;
+        for batch in rows.in_order(AT_ONCE) {
+            let unknown = |row: &&Row| !self.stored.rows.contains_key(row.key.as_bytes());
+            missing += rows_of(&batch?).iter().filter(unknown).count();
+        }
+        Ok(missing)
     }
 
     /// Compares all bytes with their hashes.

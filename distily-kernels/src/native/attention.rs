@@ -108,7 +108,12 @@ impl<'a> Sight<'a> {
                     for score in seen.iter_mut() {
                         *score = exp(*score - highest);
                     }
-                    let inverse = 1.0 / sum(seen.len(), |i| seen[i]);
+                    let inverse = 1.0
+                        / sum(
+                            [seen],
+                            #[inline(always)]
+                            |[weight]| weight,
+                        );
                     seen.iter_mut().for_each(|weight| *weight *= inverse);
                 },
             );
@@ -313,7 +318,11 @@ fn through_softmax(gradient: &mut [f32], weights: &[f32], keys: usize) {
         vectorized(
             #[inline(always)]
             || {
-                let mean = sum(keys, |i| gradient[i] * weights[i]);
+                let mean = sum(
+                    [gradient, weights],
+                    #[inline(always)]
+                    |[g, w]| g * w,
+                );
                 for (gradient, weight) in gradient.iter_mut().zip(weights) {
                     *gradient = weight * (*gradient - mean);
                 }

@@ -1,4 +1,4 @@
-use super::lanes::{exp, exponentials, ln, sum, vectorized};
+use super::lanes::{exp, exponentials, ln, map_sum, sum, vectorized};
 use super::over_tokens::over_tokens;
 use super::tensors::{elements, slice};
 use crate::ValueAndGradient;
@@ -94,34 +94,42 @@ struct Row<'a> {
 /// The divergence of a token by a formula.
 #[inline(always)]
 fn pointwise(formula: impl Formula, row: Row<'_>) -> f64 {
-    let len = row.student.len();
-    let (student, teacher) = (&row.student[..len], &row.teacher[..len]);
-    let (gradient, scratch) = (&mut row.gradient[..len], &mut row.scratch[..len]);
+    let (student, teacher) = (row.student, row.teacher);
+    let (gradient, scratch) = (row.gradient, &mut row.scratch[..student.len()]);
     let (highest_s, total_s) = exponentials(student, row.sharpness, gradient);
     let (highest_t, total_t) = exponentials(teacher, row.sharpness, scratch);
     let (share_s, share_t) = (1.0 / total_s, 1.0 / total_t);
     let (log_s, log_t) = (total_s.ln(), total_t.ln());
-    // The gradient holds q, and the scratch p, then the slopes.
-    let value = sum(len, |i| {
-        let q = gradient[i] * share_s;
-        gradient[i] = q;
-        let log = |logit: f32, highest: f32, log_total: f32| {
-            ((logit - highest) * row.sharpness - log_total).max(LOWEST_LOG)
-        };
-        let [summand, slope] = formula.at(Pair {
-            p: scratch[i] * share_t,
-            q,
-            log_p: log(teacher[i], highest_t, log_t),
-            log_q: log(student[i], highest_s, log_s),
-        });
-        scratch[i] = slope;
-        summand
-    });
-    let slopes = sum(len, |i| scratch[i]);
-    for i in 0..len {
-        gradient[i] = scratch[i] - gradient[i] * slopes;
+    let value = map_sum(
+        [student, teacher],
+        [gradient, scratch],
+        #[inline(always)]
+        |[student, teacher], [of_student, of_teacher]| {
+            let q = of_student * share_s;
+            let [summand, slope] = formula.at(Pair {
+                p: of_teacher * share_t,
+                q,
+                log_p: log_share((teacher - highest_t) * row.sharpness, log_t),
+                log_q: log_share((student - highest_s) * row.sharpness, log_s),
+            });
+            (summand, [q, slope])
+        },
+    );
+    let slopes = sum(
+        [scratch],
+        #[inline(always)]
+        |[slope]| slope,
+    );
+    for (gradient, slope) in gradient.iter_mut().zip(scratch) {
+        *gradient = *slope - *gradient * slopes;
     }
     f64::from(value)
+}
+
+/// The logarithm of an exponential's share of all, which is finite.
+#[inline(always)]
+fn log_share(log: f32, log_total: f32) -> f32 {
+    (log - log_total).max(LOWEST_LOG)
 }
 
 /// How far p and q are apart in the teacher's tail, as a share of all.
@@ -149,14 +157,15 @@ fn reverse_share(row: &Row<'_>, head_mass: f32) -> f32 {
 /// The mean squared difference of the logits over T.
 #[inline(always)]
 fn squared_logits(row: Row<'_>) -> f64 {
-    let len = row.student.len();
-    let (student, teacher) = (&row.student[..len], &row.teacher[..len]);
-    let gradient = &mut row.gradient[..len];
-    let factor = 2.0 / len as f32;
-    let value = sum(len, |i| {
-        let difference = (student[i] - teacher[i]) * row.sharpness;
-        gradient[i] = factor * difference;
-        difference * difference
-    });
-    f64::from(value / len as f32)
+    let len = row.student.len() as f32;
+    let value = map_sum(
+        [row.student, row.teacher],
+        [row.gradient],
+        #[inline(always)]
+        |[student, teacher], _| {
+            let difference = (student - teacher) * row.sharpness;
+            (difference * difference, [2.0 / len * difference])
+        },
+    );
+    f64::from(value / len)
 }

@@ -1,37 +1,38 @@
 //! Element-wise mathematics that compilers turn into vector instructions.
 //!
 //! Rust compiles for the oldest processor of a family; [`vectorized`] runs a closure compiled for
-//! the one at hand. It and what it calls must be `#[inline(always)]` to be part of that. Sums keep
-//! [`LANES`] partial sums, because a compiler may not reorder additions of floats by itself.
+//! the one at hand. The closure and all that it calls must be `#[inline(always)]`: the rest stays
+//! compiled for the oldest. Sums keep [`LANES`] partial sums, because a compiler may not reorder additions of floats by itself.
 
 /// Independent partial results of a reduction.
-pub(super) const LANES: usize = 64;
+const LANES: usize = 64;
 
 /// Runs `f`, compiled for AVX-512, or AVX2 and FMA, where the processor has them.
 #[inline(always)]
 pub(super) fn vectorized<R>(f: impl FnOnce() -> R) -> R {
     #[cfg(target_arch = "x86_64")]
-    {
-        #[target_feature(enable = "avx512f,avx2,fma")]
-        fn with_avx512<R>(f: impl FnOnce() -> R) -> R {
-            f()
-        }
-        #[target_feature(enable = "avx2,fma")]
-        fn with_avx2<R>(f: impl FnOnce() -> R) -> R {
-            f()
-        }
-        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-            // SAFETY: the processor has the features that the functions are compiled for.
+    if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+        if is_x86_feature_detected!("avx512f") {
+            // SAFETY: the processor has the features that the function is compiled for.
             #[allow(unsafe_code)]
-            return unsafe {
-                if is_x86_feature_detected!("avx512f") {
-                    with_avx512(f)
-                } else {
-                    with_avx2(f)
-                }
-            };
+            return unsafe { with_avx512(f) };
         }
+        // SAFETY: as before.
+        #[allow(unsafe_code)]
+        return unsafe { with_avx2(f) };
     }
+    f()
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx2,fma")]
+fn with_avx512<R>(f: impl FnOnce() -> R) -> R {
+    f()
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+fn with_avx2<R>(f: impl FnOnce() -> R) -> R {
     f()
 }
 
@@ -95,48 +96,66 @@ pub(super) fn sigmoid(x: f32) -> f32 {
     1.0 / (1.0 + exp(-x))
 }
 
-/// Σ f(i) for i in 0..len.
+/// Σ `f`(the elements at a place) over slices of one length.
 #[inline(always)]
-pub(super) fn sum(len: usize, f: impl FnMut(usize) -> f32) -> f32 {
-    reduce(len, 0.0, f, |a, b| a + b)
+pub(super) fn sum<const K: usize>(inputs: [&[f32]; K], f: impl Fn([f32; K]) -> f32) -> f32 {
+    map_sum(
+        inputs,
+        [],
+        #[inline(always)]
+        |inputs, []| (f(inputs), []),
+    )
+}
+
+/// The same, where `f` also has the elements of `outputs`, and says what to put in their place.
+#[inline(always)]
+pub(super) fn map_sum<const K: usize, const M: usize>(
+    inputs: [&[f32]; K],
+    outputs: [&mut [f32]; M],
+    f: impl Fn([f32; K], [f32; M]) -> (f32, [f32; M]),
+) -> f32 {
+    reduce(
+        inputs,
+        outputs,
+        0.0,
+        f,
+        #[inline(always)]
+        |a, b| a + b,
+    )
 }
 
 /// The largest element; -inf without any.
 #[inline(always)]
 pub(super) fn max(values: &[f32]) -> f32 {
-    reduce(values.len(), f32::NEG_INFINITY, |i| values[i], f32::max)
+    reduce(
+        [values],
+        [],
+        f32::NEG_INFINITY,
+        #[inline(always)]
+        |[value], []| (value, []),
+        f32::max,
+    )
 }
 
 /// The highest logit, and the sum of e^((logit - highest) · sharpness), whose terms go to `out`.
 #[inline(always)]
 pub(super) fn exponentials(logits: &[f32], sharpness: f32, out: &mut [f32]) -> (f32, f32) {
-    let (len, highest) = (logits.len(), max(logits));
-    let out = &mut out[..len];
-    for (out, &logit) in out.iter_mut().zip(logits) {
-        *out = exp((logit - highest) * sharpness);
-    }
-    (highest, sum(len, |i| out[i]))
+    let highest = max(logits);
+    let total = map_sum(
+        [logits],
+        [out],
+        #[inline(always)]
+        |[logit], _| {
+            let term = exp((logit - highest) * sharpness);
+            (term, [term])
+        },
+    );
+    (highest, total)
 }
 
+/// Partial results, two halves at a time.
 #[inline(always)]
-fn reduce(
-    len: usize,
-    identity: f32,
-    mut f: impl FnMut(usize) -> f32,
-    combine: impl Fn(f32, f32) -> f32,
-) -> f32 {
-    let mut lanes = [identity; LANES];
-    let mut from = 0;
-    // What is left of a short row would take longer by one than the row itself.
-    for size in [LANES, LANES / 4] {
-        let to = len - (len - from) % size;
-        for start in (from..to).step_by(size) {
-            for (lane, partial) in lanes[..size].iter_mut().enumerate() {
-                *partial = combine(*partial, f(start + lane));
-            }
-        }
-        from = to;
-    }
+fn fold(mut lanes: [f32; LANES], combine: impl Fn(f32, f32) -> f32) -> f32 {
     let mut half = LANES / 2;
     while half > 0 {
         for i in 0..half {
@@ -144,11 +163,51 @@ fn reduce(
         }
         half /= 2;
     }
-    let mut result = lanes[0];
-    for i in from..len {
-        result = combine(result, f(i));
+    lanes[0]
+}
+
+#[inline(always)]
+fn reduce<const K: usize, const M: usize>(
+    inputs: [&[f32]; K],
+    outputs: [&mut [f32]; M],
+    identity: f32,
+    f: impl Fn([f32; K], [f32; M]) -> (f32, [f32; M]),
+    combine: impl Fn(f32, f32) -> f32,
+) -> f32 {
+    let mut lanes = [identity; LANES];
+    // In smaller blocks, too: one by one, the rest of a short row would take longer than all before it.
+    let (inputs, outputs) = blocks::<LANES, K, M>(inputs, outputs, &mut lanes, &f, &combine);
+    let (inputs, outputs) =
+        blocks::<{ LANES / 4 }, K, M>(inputs, outputs, &mut lanes, &f, &combine);
+    blocks::<1, K, M>(inputs, outputs, &mut lanes, &f, &combine);
+    fold(lanes, combine)
+}
+
+/// Reduces the slices but for what is left of them after whole blocks of N, which it returns. By arrays,
+/// because an index that the compiler has to check is several times slower.
+#[inline(always)]
+fn blocks<'a, const N: usize, const K: usize, const M: usize>(
+    inputs: [&'a [f32]; K],
+    outputs: [&'a mut [f32]; M],
+    lanes: &mut [f32; LANES],
+    f: &impl Fn([f32; K], [f32; M]) -> (f32, [f32; M]),
+    combine: &impl Fn(f32, f32) -> f32,
+) -> ([&'a [f32]; K], [&'a mut [f32]; M]) {
+    let inputs = inputs.map(<[f32]>::as_chunks::<N>);
+    let mut outputs = outputs.map(<[f32]>::as_chunks_mut::<N>);
+    for block in 0..inputs[0].0.len() {
+        let of_inputs = inputs.map(|(blocks, _)| &blocks[block]);
+        let mut of_outputs = outputs.each_mut().map(|(blocks, _)| &mut blocks[block]);
+        for lane in 0..N {
+            let before = of_outputs.each_ref().map(|output| output[lane]);
+            let (value, after) = f(of_inputs.map(|input| input[lane]), before);
+            lanes[lane] = combine(lanes[lane], value);
+            for (output, after) in of_outputs.iter_mut().zip(after) {
+                output[lane] = after;
+            }
+        }
     }
-    result
+    (inputs.map(|(_, rest)| rest), outputs.map(|(_, rest)| rest))
 }
 
 #[cfg(test)]
@@ -191,16 +250,57 @@ mod tests {
 
     #[test]
     fn reductions_cover_every_length() {
-        for len in 0..200 {
+        for len in 0..200usize {
             let values: Vec<f32> = (0..len).map(|i| i as f32).collect();
-            assert_eq!(
-                sum(len, |i| values[i]),
-                (len * len.saturating_sub(1) / 2) as f32
-            );
+            let total = (len * len.saturating_sub(1) / 2) as f32;
+            assert_eq!(sum([&values], |[value]| value), total);
             assert_eq!(
                 max(&values),
                 values.iter().copied().fold(f32::NEG_INFINITY, f32::max)
             );
+            let mut doubled = vec![1.0; len];
+            let all = map_sum([&values], [&mut doubled], |[x], [y]| (y, [2.0 * x]));
+            assert_eq!(all, len as f32);
+            assert!(doubled.iter().zip(&values).all(|(y, x)| *y == 2.0 * x));
         }
+    }
+
+    #[test]
+    fn a_result_is_the_same_bits_on_any_processor() {
+        let run = |f: &dyn Fn(&mut [f32]) -> (f32, f32)| {
+            let mut terms = vec![0.0; 1000];
+            let (highest, total) = f(&mut terms);
+            terms.extend([highest, total]);
+            terms
+        };
+        let logits: Vec<f32> = (0..1000)
+            .map(|i| ((i * 7919) % 1009) as f32 / 50.0)
+            .collect();
+        #[inline(always)]
+        fn work(logits: &[f32], out: &mut [f32]) -> (f32, f32) {
+            let (highest, total) = exponentials(logits, 0.7, out);
+            out.iter_mut().for_each(|term| *term = ln(*term));
+            (highest, total)
+        }
+        let plain = run(&|out| work(&logits, out));
+        #[cfg(target_arch = "x86_64")]
+        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+            // SAFETY: the processor has the features.
+            #[allow(unsafe_code)]
+            let with_avx2 = run(&|out| unsafe {
+                with_avx2(
+                    #[inline(always)]
+                    || work(&logits, out),
+                )
+            });
+            assert_eq!(plain, with_avx2);
+        }
+        let best = run(&|out| {
+            vectorized(
+                #[inline(always)]
+                || work(&logits, out),
+            )
+        });
+        assert_eq!(plain, best);
     }
 }

@@ -52,8 +52,16 @@ pub(crate) fn layer_norm<const D: usize>(
 #[inline(always)]
 fn mean_and_inverse_deviation(x: &[f32], epsilon: f32) -> (f32, f32) {
     let width = x.len() as f32;
-    let mean = sum(x.len(), |i| x[i]) / width;
-    let variance = sum(x.len(), |i| (x[i] - mean) * (x[i] - mean)) / width;
+    let mean = sum(
+        [x],
+        #[inline(always)]
+        |[x]| x,
+    ) / width;
+    let variance = sum(
+        [x],
+        #[inline(always)]
+        |[x]| (x - mean) * (x - mean),
+    ) / width;
     (mean, 1.0 / (variance + epsilon).sqrt())
 }
 
@@ -74,8 +82,17 @@ fn backward_of_row(
     let (d_w, d_b) = sums.split_at_mut(width);
     let (d_x, d_b) = (&mut d_x[..width], &mut d_b[..width]);
     let (centre, inverse) = mean_and_inverse_deviation(x, epsilon);
-    let mean = sum(width, |i| upstream[i] * w[i]) / width as f32;
-    let slope = sum(width, |i| upstream[i] * w[i] * (x[i] - centre)) * inverse / width as f32;
+    let mean = sum(
+        [upstream, w],
+        #[inline(always)]
+        |[u, w]| u * w,
+    ) / width as f32;
+    let slope = sum(
+        [upstream, w, x],
+        #[inline(always)]
+        |[u, w, x]| u * w * (x - centre),
+    ) * inverse
+        / width as f32;
     for i in 0..width {
         let normal = (x[i] - centre) * inverse;
         d_x[i] = inverse * (upstream[i] * w[i] - mean - normal * slope);

@@ -1,3 +1,4 @@
+use super::lanes::vectorized;
 use super::tensors::{elements, plain, slice};
 use super::unwritten::Unwritten;
 use crate::ValueAndGradient;
@@ -5,9 +6,9 @@ use burn::tensor::Tensor;
 use rayon::prelude::*;
 
 /// A loss of logits at a temperature T: Σ weight · T² · loss of the token, with the gradient with
-/// respect to the logits. `of_token` is given a core's own scratch, the token and its row of the
-/// gradient, which it fills with respect to the logits over T; it returns the loss. Tokens without a
-/// weight are not computed.
+/// respect to the logits. `of_token` is given a scratch that no other token uses meanwhile, the token and
+/// its row of the gradient, zeros, which it fills with respect to the logits over T; it returns the loss.
+/// Tokens of weight 0 are skipped: their loss and gradient are 0.
 pub(super) fn over_tokens<S>(
     shape: [usize; 2],
     weights: &Tensor<1>,
@@ -32,7 +33,10 @@ pub(super) fn over_tokens<S>(
             let loss = of_token(scratch, token, gradient);
             *value = f64::from(weight * temperature * temperature) * loss;
             let factor = weight * temperature;
-            gradient.iter_mut().for_each(|gradient| *gradient *= factor);
+            vectorized(
+                #[inline(always)]
+                || gradient.iter_mut().for_each(|gradient| *gradient *= factor),
+            );
         });
     ValueAndGradient {
         value: plain(vec![values.iter().sum::<f64>() as f32], [1]),

@@ -1,4 +1,4 @@
-use super::lanes::{LANES, vectorized};
+use super::lanes::{sum, vectorized};
 use super::tensors::{elements, plain, slice};
 use burn::tensor::Tensor;
 use rayon::prelude::*;
@@ -24,7 +24,12 @@ pub(crate) fn pairwise_l1(a: Tensor<2>, b: Tensor<2>) -> Tensor<2> {
                     #[inline(always)]
                     || {
                         for (j, distance) in distances.iter_mut().enumerate() {
-                            *distance += l1(a, row(b, width, j, &columns));
+                            let b = row(b, width, j, &columns);
+                            *distance += sum(
+                                [a, b],
+                                #[inline(always)]
+                                |[a, b]| (a - b).abs(),
+                            );
                         }
                     },
                 );
@@ -62,21 +67,6 @@ pub(crate) fn pairwise_l1_gradient(a: Tensor<2>, b: Tensor<2>, upstream: Tensor<
         }
     });
     plain(gradient, shape)
-}
-
-/// Σ |a_k - b_k|, of slices of one length. By whole arrays, as an index that the compiler has to check
-/// makes it several times slower.
-#[inline(always)]
-fn l1(a: &[f32], b: &[f32]) -> f32 {
-    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
-    let mut lanes = [0.0; LANES];
-    for (a, b) in a.iter().zip(b) {
-        for ((lane, a), b) in lanes.iter_mut().zip(a).zip(b) {
-            *lane += (a - b).abs();
-        }
-    }
-    let rest = a_rest.iter().zip(b_rest).map(|(a, b)| (a - b).abs());
-    lanes.into_iter().sum::<f32>() + rest.sum::<f32>()
 }
 
 fn blocks(width: usize) -> impl Iterator<Item = Range<usize>> {

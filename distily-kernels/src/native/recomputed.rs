@@ -44,8 +44,8 @@ pub(crate) fn recomputed<M: Module + 'static, const D: usize>(
     let plain = Mutex::new(plain);
     let parents = [output.into_dispatch(), x.into_dispatch()];
     record(primitive, parents, move |upstream| {
-        let plain = plain.lock().unwrap_or_else(PoisonError::into_inner);
-        let module = plain.clone().train();
+        let plain = plain.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let module = plain.train();
         let leaf = Tensor::from_inner(input.clone()).set_require_grad(tracks_input);
         let weights = Tensor::<D>::from_primitive::<Flex>(upstream.clone());
         let loss = forward(&module, leaf.clone()) * Tensor::from_inner(weights);

@@ -41,7 +41,13 @@ pub(crate) fn rms_norm<const D: usize>(x: Tensor<D>, weight: Tensor<1>, epsilon:
 
 #[inline(always)]
 fn inverse_rms(x: &[f32], epsilon: f32) -> f32 {
-    1.0 / (sum(x.len(), |i| x[i] * x[i]) / x.len() as f32 + epsilon).sqrt()
+    1.0 / (sum(
+        [x],
+        #[inline(always)]
+        |[x]| x * x,
+    ) / x.len() as f32
+        + epsilon)
+        .sqrt()
 }
 
 /// dx = r (g - n mean(g n)), where r is the inverse rms, n = r x and g = upstream · w; the row's
@@ -59,7 +65,12 @@ fn backward_of_row(
     let (w, upstream) = (&w[..width], &upstream[..width]);
     let (d_x, d_w) = (&mut d_x[..width], &mut d_w[..width]);
     let inverse = inverse_rms(x, epsilon);
-    let mean = sum(width, |i| upstream[i] * w[i] * x[i]) * inverse / width as f32;
+    let mean = sum(
+        [upstream, w, x],
+        #[inline(always)]
+        |[u, w, x]| u * w * x,
+    ) * inverse
+        / width as f32;
     for i in 0..width {
         let normal = x[i] * inverse;
         d_x[i] = inverse * (upstream[i] * w[i] - normal * mean);

@@ -72,7 +72,12 @@ fn of_row(
     vectorized(
         #[inline(always)]
         || {
-            let rest = (sum(gradient.len(), |i| gradient[i]) / total).max(LEAST_REST);
+            let rest = (sum(
+                [gradient],
+                #[inline(always)]
+                |[rest]| rest,
+            ) / total)
+                .max(LEAST_REST);
             if tail > 0.0 {
                 value += f64::from(tail) * (f64::from(tail).ln() - f64::from(rest).ln());
             }

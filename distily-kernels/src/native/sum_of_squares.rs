@@ -1,4 +1,4 @@
-use super::lanes::{LANES, vectorized};
+use super::lanes::vectorized;
 use super::tensors::{elements, slice};
 use burn::tensor::Tensor;
 use rayon::prelude::*;
@@ -12,6 +12,9 @@ pub(crate) fn sum_of_squares<const D: usize>(x: &Tensor<D>) -> f64 {
     // In order, so that the sum is the same bits on any number of threads.
     sums.into_iter().sum()
 }
+
+/// Independent sums, as of vectors of f64 a processor holds half as many as of f32.
+const LANES: usize = 32;
 
 fn of_chunk(chunk: &[f32]) -> f64 {
     vectorized(

@@ -11,12 +11,11 @@ pub(crate) fn serves<const D: usize>(tensor: &Tensor<D>) -> bool {
 }
 
 /// Whether a device is burn's CPU backend, with a graph or without.
+// With flex as the only backend the pattern can't fail.
+#[allow(unreachable_patterns)]
 pub(crate) fn is_flex(device: &Device) -> bool {
     let device = device.clone().without_autodiff();
-    // With flex as the only backend the pattern can't fail.
-    #[allow(unreachable_patterns)]
-    let flex = matches!(device.as_dispatch(), DispatchDevice::Flex(_));
-    flex
+    matches!(device.as_dispatch(), DispatchDevice::Flex(_))
 }
 
 /// The contiguous elements of a tensor, outside any graph.

@@ -1,4 +1,4 @@
-use super::lanes::{exp, sum, vectorized};
+use super::lanes::{exp, map_sum, sum, vectorized};
 use super::over_tokens::over_tokens;
 use super::tensors::{elements, slice};
 use crate::ValueAndGradient;
@@ -34,9 +34,9 @@ struct Scratch {
     ranked: Vec<u64>,
     /// The keys of the teacher's logits, sorted.
     keys: Vec<u32>,
-    /// The student's probabilities by rank, then the slopes.
+    /// The student's probabilities by rank, not divided by their sum.
     q: Vec<f32>,
-    /// The teacher's.
+    /// The teacher's, then the slopes.
     p: Vec<f32>,
 }
 
@@ -70,19 +70,25 @@ fn of_row(
     vectorized(
         #[inline(always)]
         || {
-            let (q, p) = (&mut q[..wide], &mut p[..wide]);
+            let (q, p) = (&q[..wide], &mut p[..wide]);
             let (share_s, share_t) = (1.0 / total_s, 1.0 / total_t);
-            // p becomes the slopes.
-            let value = sum(wide, |rank| {
-                q[rank] *= share_s;
-                let difference = q[rank] - p[rank] * share_t;
-                let sign = f32::from(difference > 0.0) - f32::from(difference < 0.0);
-                p[rank] = q[rank] * sign;
-                difference.abs()
-            });
-            let slopes = sum(wide, |rank| p[rank]);
+            let value = map_sum(
+                [q],
+                [p],
+                #[inline(always)]
+                |[q], [p]| {
+                    let difference = q * share_s - p * share_t;
+                    let sign = f32::from(difference > 0.0) - f32::from(difference < 0.0);
+                    (difference.abs(), [q * share_s * sign])
+                },
+            );
+            let slopes = sum(
+                [p],
+                #[inline(always)]
+                |[slope]| slope,
+            );
             for (rank, &ranked) in ranked.iter().enumerate() {
-                gradient[ranked as u32 as usize] = p[rank] - q[rank] * slopes;
+                gradient[ranked as u32 as usize] = p[rank] - q[rank] * share_s * slopes;
             }
             f64::from(value)
         },
@@ -109,7 +115,11 @@ fn shares(
             for logit in known.iter_mut() {
                 *logit = exp((*logit - highest) * sharpness);
             }
-            sum(count, |i| known[i])
+            sum(
+                [known],
+                #[inline(always)]
+                |[term]| term,
+            )
         },
     )
 }

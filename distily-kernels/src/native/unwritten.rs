@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 pub(super) struct Unwritten {
     elements: Vec<f32>,
     length: usize,
-    /// How many were handed out by the last call.
+    /// How many elements the last call of `par_chunks_mut` handed out: two calls that each hand out a part
+    /// may not add up to all.
     handed_out: AtomicUsize,
 }
 
@@ -23,7 +24,7 @@ impl Unwritten {
         }
     }
 
-    /// The elements in chunks, all of which must be taken.
+    /// The elements in chunks of a size (at least 1), all of which must be taken.
     pub(super) fn par_chunks_mut(
         &mut self,
         size: usize,
@@ -36,7 +37,7 @@ impl Unwritten {
         *handed_out.get_mut() = 0;
         let handed_out = &*handed_out;
         let elements = &mut elements.spare_capacity_mut()[..*length];
-        let chunks = elements.par_chunks_mut(size);
+        let chunks = elements.par_chunks_mut(size.max(1));
         chunks.map(|chunk| {
             handed_out.fetch_add(chunk.len(), Ordering::Relaxed);
             chunk.fill(MaybeUninit::new(0.0));
@@ -48,7 +49,11 @@ impl Unwritten {
         })
     }
 
-    /// The elements, once [`par_chunks_mut`](Self::par_chunks_mut) handed them out.
+    /// The elements, once [`par_chunks_mut`](Self::par_chunks_mut) handed out all of them.
+    ///
+    /// # Panics
+    ///
+    /// If it did not.
     pub(super) fn into_vec(self) -> Vec<f32> {
         let Self {
             mut elements,
