@@ -10,7 +10,7 @@
 use anyhow::{Context, Result};
 use clap::Parser;
 use distily::core::{LanguageModel, LiveTeacher};
-use distily::data::{Codec, ContentHash, Provenance, Recorder, RecordingConfig};
+use distily::data::{ContentHash, Provenance, Recorder, RecordingConfig};
 use distily::hub::Hub;
 use distily::kernels::TrainingAllocator;
 use distily::models::Decoder;
@@ -28,9 +28,6 @@ struct Arguments {
     /// The folder of the data's files, which the configuration names relative to it.
     #[arg(long, default_value = ".")]
     data: PathBuf,
-    /// How many likeliest ids of each token are kept.
-    #[arg(long, default_value_t = 64)]
-    k: usize,
 }
 
 fn main() -> Result<()> {
@@ -39,7 +36,13 @@ fn main() -> Result<()> {
         .init();
     let arguments = Arguments::parse();
     let config = Config::read(&arguments.config)?;
-    let TeacherConfig::Recorded(RecordedTeacher { recording, model }) = &config.teacher else {
+    let TeacherConfig::Recorded(RecordedTeacher {
+        recording,
+        model,
+        keep,
+        hidden_layers,
+    }) = &config.teacher
+    else {
         anyhow::bail!(
             "the configuration names no recording: `teacher = {{ recording = \"FOLDER\", model = \"MODEL\" }}`"
         );
@@ -52,19 +55,20 @@ fn main() -> Result<()> {
     let mut weights = weights.collect::<Result<Vec<_>>>()?;
     weights.retain(|file| file.extension().is_some_and(|end| end == "safetensors"));
     weights.sort();
+    weights.push(folder.join("config.json"));
+    let weights = ContentHash::of_files(&weights)?;
+    // Fewer bits are another teacher.
+    let precision = format!("{:?}", config.teacher_precision);
     let recorded = RecordingConfig {
         provenance: Provenance {
-            teacher: ContentHash::of_files(&weights)?,
+            teacher: ContentHash::of("teacher", [weights.as_bytes(), precision.as_bytes()]),
             tokenizer: rows.tokenizer,
             data: rows.train.key(),
             temperature: config.recorded_temperature()?,
         },
         shape: teacher.shape(),
-        codec: Codec::TopK {
-            k: arguments.k,
-            p: 1.0,
-        },
-        hidden_layers: Vec::new(),
+        codec: keep.clone(),
+        hidden_layers: hidden_layers.clone(),
     };
     let mut recorder = Recorder::open(recording, recorded)?;
     let begun = recorder.rows();

@@ -60,7 +60,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                 .map(|at| ((at * 7919) % vocabulary) as u32)
                 .collect(),
             log_probabilities: (0..BATCH * LENGTH * K)
-                .map(|at| -2.0 - (at % K) as f32 / 8.0)
+                .map(|at| -2.25 - (at % K) as f32 / 8.0)
                 .collect(),
             tails: vec![0.1; BATCH * LENGTH],
         };

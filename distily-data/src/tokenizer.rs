@@ -129,6 +129,20 @@ impl TextTokenizer {
             .to_vec())
     }
 
+    /// The id that this tokenizer puts before a text (Llama's `<s>`), where it does: what a model that was
+    /// trained with it expects at the beginning of a document.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::Tokenizer`].
+    pub fn begin_of_text(&self) -> Result<Option<u32>, DataError> {
+        let (with, without) = (self.prompt("a")?, self.encode_one("a")?);
+        Ok(with
+            .first()
+            .copied()
+            .filter(|first| without.first() != Some(first)))
+    }
+
     /// The id of a token, special or not.
     pub fn id(&self, token: &str) -> Option<u32> {
         self.tokenizer.token_to_id(token)

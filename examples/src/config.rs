@@ -1,6 +1,6 @@
 use anyhow::{Context, Result};
 use distily::TrainingConfig;
-use distily::data::{CorpusConfig, Packing};
+use distily::data::{Codec, CorpusConfig, Packing};
 use distily::hub::{Hub, RepoKind};
 use distily::models::{Inheritance, Precision, StoredAs, StudentConfig};
 use distily::objectives::{LossConfig, ObjectiveConfig};
@@ -54,6 +54,16 @@ pub struct RecordedTeacher {
     pub recording: PathBuf,
     /// The model, whose tokenizer and configuration are read, but no weights.
     pub model: String,
+    /// What is kept of each token.
+    #[serde(default = "top_64")]
+    pub keep: Codec,
+    /// The layers (from 0) whose hidden states are kept, for an objective that compares them.
+    #[serde(default)]
+    pub hidden_layers: Vec<usize>,
+}
+
+fn top_64() -> Codec {
+    Codec::TopK { k: 64, p: 1.0 }
 }
 
 /// Where the student comes from, and how it is kept.

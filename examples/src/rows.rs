@@ -39,6 +39,7 @@ impl Rows {
         let chat = |source: &SourceConfig| matches!(source.columns, Columns::Chat { .. });
         let chats = source.train.iter().chain(&source.held_out).any(chat);
         let encoder = DocumentEncoder {
+            begin_of_text: tokenizer.begin_of_text()?,
             end_of_text: teacher.end_of_text.first().copied(),
             chat_template: chats.then(|| ChatTemplate::load(folder)).transpose()?,
             ..DocumentEncoder::new(tokenizer)

@@ -18,7 +18,7 @@ const IGNORED: i64 = -100;
 pub(super) struct Row {
     input_ids: Vec<u32>,
     labels: Option<Vec<i64>>,
-    /// Of a prepared data set: what is predicted at each token.
+    /// Of a prepared data set.
     target_logprobs: Option<Vec<Vec<Option<f32>>>>,
     target_token_ids: Option<Vec<Vec<u32>>>,
     target_mask: Option<Vec<Vec<u8>>>,
@@ -81,16 +81,26 @@ impl Row {
                 *log = log.filter(|_| mask != 0);
             }
         }
-        let predictions = predictions(ids, &logs)?;
-        // Versions of axolotl have the targets at the tokens that they are of, and shift them when they train.
+        let mut predictions = predictions(ids, &logs)?;
+        // axolotl writes what was said of a token at that token, where its label is; who prepares for a
+        // trainer that does not shift, at the token before. Only the one has something at the last token, or
+        // leaves out what comes before a label that is not trained on.
         let known = |at: usize| !predictions[at].is_empty();
-        let masked = |at: usize| match &self.labels {
-            Some(labels) => self.target_mask.is_some() && labels[at] == IGNORED,
-            None => false,
+        let trained = |at: usize| match &self.labels {
+            Some(labels) => labels[at] != IGNORED,
+            None => true,
         };
-        if tokens > 0 && known(tokens - 1) || (1..tokens).any(|at| masked(at) && known(at - 1)) {
-            return Err("its targets are at the tokens that they are of, expected at those before: prepare the data set with an axolotl that aligns them so".to_owned());
+        let masked = self.target_mask.is_some() && self.labels.is_some();
+        let at_own = tokens > 0 && known(tokens - 1)
+            || masked && (1..tokens).any(|at| !trained(at) && known(at - 1));
+        if !at_own {
+            return Ok(predictions);
         }
+        if masked && (0..tokens).any(|at| known(at) && !trained(at)) {
+            return Err("its `target_mask` is neither that of the `labels` nor that of the `labels` after: where its targets stand can't be told".to_owned());
+        }
+        // Nothing comes before a first token that could predict it.
+        predictions.remove(0);
         Ok(predictions)
     }
 

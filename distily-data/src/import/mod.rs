@@ -27,13 +27,15 @@ pub enum ImportFormat {
     /// they are there `target_mask` and `labels`), or before (`input_ids` and `logprobs`, with
     /// `target_token_ids` or as entries of `token` and `logprob`). What is prepared was divided by the
     /// sum of the ids that were kept: its recording knows of no mass of others, so that its student
-    /// learns to say nothing else. Import what is not, where it is there.
+    /// learns to say nothing else. Import what is not, where it is there. Targets may stand at the tokens that
+    /// they are of, where axolotl puts them, or at those before: labels, mask and last token say which.
     Axolotl,
     /// What the server of TRL says of sequences: a request's `sequences` and `prompt_lengths` and, in the
     /// same line, the `logprobs` and `logprob_token_ids` of its answer.
     Trl,
     /// A folder of DistillKit: parquet files with `input_ids`, `compressed_logprobs` and
-    /// `bytepacked_indices`, and the `compression_config.yaml` that they were written by.
+    /// `bytepacked_indices`, and the `compression_config.yaml` that they were written by. Of rows that it
+    /// packed, each sample (by `attention_mask`) is a sequence.
     DistillKit,
 }
 
@@ -156,7 +158,7 @@ impl Import {
             ImportFormat::DistillKit => {
                 let compression = distill_kit::Compression::beside(&self.path)?;
                 self.read(distill_kit::COLUMNS, move |row: distill_kit::Row| {
-                    row.sequence(&compression).map(|sequence| vec![sequence])
+                    row.sequences(&compression)
                 })
             }
         }

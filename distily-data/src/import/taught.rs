@@ -98,6 +98,10 @@ pub(crate) fn prediction(
             known.len()
         ));
     }
+    if mass > 1.0 {
+        // Rounded.
+        known.iter_mut().for_each(|(_, p)| *p /= mass);
+    }
     let mut ids: Vec<usize> = known.iter().map(|&(id, _)| id).collect();
     ids.sort_unstable();
     match ids.windows(2).find(|two| two[0] == two[1]) {
@@ -150,6 +154,8 @@ mod tests {
         let known = prediction(filled).unwrap();
         assert_eq!(known.iter().map(|k| k.0).collect::<Vec<_>>(), [5, 3]);
         assert!((known[0].1 - 0.5).abs() < 1e-6);
+        let rounded = prediction([(1, log(0.7)), (2, log(0.308))]).unwrap();
+        assert!((rounded.iter().map(|k| k.1).sum::<f64>() - 1.0).abs() < 1e-9);
         for (wrong, says) in [
             (vec![(1, Some(0.5))], "at most 0"),
             (vec![(1, Some(f32::NAN))], "at most 0"),

@@ -2,7 +2,8 @@ use super::{Packed, Piece};
 
 /// Best-fit decreasing: from the longest piece to the shortest, each goes into the row with the
 /// least space that still holds it, or into a new one. Linear in the documents: lengths are sorted
-/// by counting, and the row is found by a [`SetOfSpaces`].
+/// by counting, and the row is found by a [`SetOfSpaces`]. Then the rows are put in the order of the
+/// documents, so that the first of them are not those of the longest.
 pub(super) fn pack(documents: impl Iterator<Item = Piece>, length: u32) -> Packed {
     let mut full = Vec::new();
     let mut rests = Vec::new();
@@ -69,7 +70,7 @@ pub(super) fn pack(documents: impl Iterator<Item = Piece>, length: u32) -> Packe
         next[row] += 1;
     }
     packed.ends.extend(ends);
-    packed
+    packed.by_first_piece()
 }
 
 /// Pieces shorter than `length` by falling length, those of one length in their order.

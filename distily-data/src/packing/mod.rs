@@ -1,5 +1,6 @@
 mod best_fit;
 
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 /// How documents become rows of one length.
@@ -82,6 +83,23 @@ impl Packed {
         Self { pieces, ends }
     }
 
+    /// The rows in the order of their first pieces.
+    fn by_first_piece(self) -> Self {
+        let mut rows: Vec<(u64, u32)> = (0..self.rows())
+            .map(|row| (self.row(row)[0].start, row as u32))
+            .collect();
+        rows.par_sort_unstable();
+        let mut sorted = Self {
+            pieces: Vec::with_capacity(self.pieces.len()),
+            ends: Vec::with_capacity(self.ends.len()),
+        };
+        for (_, row) in rows {
+            sorted.pieces.extend_from_slice(self.row(row as usize));
+            sorted.ends.push(sorted.pieces.len());
+        }
+        sorted
+    }
+
     /// How many rows there are.
     pub fn rows(&self) -> usize {
         self.ends.len()
@@ -157,7 +175,7 @@ mod tests {
         // The example of TRL's `pack_dataset` with its strategy `bfd_split`.
         assert_eq!(
             rows(Packing::BestFit, &DOCUMENTS, 4),
-            [vec![(0, 4)], vec![(7, 3), (4, 1)], vec![(5, 2), (10, 1)]]
+            [vec![(0, 4)], vec![(5, 2), (10, 1)], vec![(7, 3), (4, 1)]]
         );
     }
 

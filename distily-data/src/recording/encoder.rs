@@ -87,8 +87,13 @@ impl RecordingConfig {
             let mass: f64 = likely.iter().map(|(_, p)| p).sum();
             if !allowed.contains(&mass) {
                 return Err(format!(
-                    "the probabilities of a token's ids add up to {mass:.3}"
+                    "the probabilities of a token's ids add up to {mass:.3}, expected at most 1"
                 ));
+            }
+            let mut ids: Vec<usize> = likely.iter().map(|(id, _)| *id).collect();
+            ids.sort_unstable();
+            if let Some(two) = ids.windows(2).find(|two| two[0] == two[1]) {
+                return Err(format!("a token has id {} twice", two[0]));
             }
             keep_likeliest(&mut likely, k, p);
             Ok(Chosen::TopK(likely))
@@ -200,13 +205,7 @@ impl RecordingConfig {
         );
         let (lengths, tails) = (&known.lengths[tokens.clone()], &known.tails[tokens]);
         self.check_known(lengths, ids, tails)?;
-        // A server's rounding may say a little more than 1.
-        if !logs.iter().all(|&log| log <= 1e-3) {
-            return Err("a log-probability is above 0, or no number".to_owned());
-        }
-        if !tails.iter().all(|tail| (0.0..=1.0).contains(tail)) {
-            return Err("the mass of the other ids is not between 0 and 1".to_owned());
-        }
+        check_masses(lengths, logs, tails)?;
         Ok(Encoded {
             tokens: lengths.len() as u64,
             entries: ids.len() as u64,
@@ -306,4 +305,30 @@ pub(super) fn le_bytes<const N: usize>(values: impl ExactSizeIterator<Item = [u8
         *to = from;
     }
     bytes
+}
+
+/// How far the masses of a token may be from 1 together: what is given is rounded.
+const ROUNDED: f32 = 0.01;
+
+/// Whether the ids of each token and all others have a mass of 1 together.
+fn check_masses(lengths: &[usize], logs: &[f32], tails: &[f32]) -> Result<(), String> {
+    let mut rest = logs;
+    for (token, (&length, &tail)) in lengths.iter().zip(tails).enumerate() {
+        let (of_token, others) = rest.split_at(length);
+        rest = others;
+        // A server's rounding may say a little more than 1.
+        if !of_token.iter().all(|&log| log <= 1e-3) {
+            return Err("a log-probability is above 0, or no number".to_owned());
+        }
+        if !(0.0..=1.0).contains(&tail) {
+            return Err("the mass of the other ids is not between 0 and 1".to_owned());
+        }
+        let mass = of_token.iter().map(|log| log.exp()).sum::<f32>() + tail;
+        if (mass - 1.0).abs() > ROUNDED {
+            return Err(format!(
+                "the probabilities of token {token} and its tail add up to {mass:.3}, expected 1"
+            ));
+        }
+    }
+    Ok(())
 }

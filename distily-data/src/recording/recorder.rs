@@ -144,6 +144,13 @@ impl Recorder {
     /// recording can't keep it; [`RecordingError::Io`].
     pub fn import(&mut self, import: &Import, rows: &TokenRows) -> Result<(), RecordingError> {
         self.check_rows(rows)?;
+        let imported = self.import_rest(import, rows);
+        // Whatever ended it, what came before is right.
+        self.finish()?;
+        imported
+    }
+
+    fn import_rest(&mut self, import: &Import, rows: &TokenRows) -> Result<(), RecordingError> {
         let recorded = self.rows();
         let mut sequences = import.sequences()?;
         for (number, batch) in (0..).zip(rows.in_order(1)) {
@@ -182,7 +189,7 @@ impl Recorder {
             let encoded = config.encode_likely(likely, &[]).map_err(problem)?;
             self.push(row, &[encoded])?;
         }
-        self.finish()
+        Ok(())
     }
 
     fn check_rows(&self, rows: &TokenRows) -> Result<(), RecordingError> {

@@ -88,6 +88,18 @@ pub(super) fn files<'a>(
     let mut of_split = those(&|file| file.is(split));
     if of_split.is_empty() {
         of_split = those(&|file| file.mentions(split));
+        // Parts of one split are counted; what else differs may be another split.
+        let counted = |stem: &str| {
+            stem.trim_end_matches(|c: char| c.is_ascii_digit())
+                .to_owned()
+        };
+        let stems: BTreeSet<String> = of_split.iter().map(|file| counted(file.stem)).collect();
+        if stems.len() > 1 {
+            let several = listed("has several that may be it", stems.into_iter());
+            return Err(format!(
+                "has no split `{split}`, but {several}: name one as `split`"
+            ));
+        }
     }
     let named = |file: &&Named<'_>| {
         SPLITS
@@ -236,6 +248,11 @@ mod tests {
             "data/train_sft-00000-of-00001.parquet",
         ];
         assert_eq!(chosen(&chat, None, "train_sft").unwrap(), chat[1]);
+        let parts = ["a-train-1.csv", "a-train-2.csv", "a-test.csv"];
+        assert_eq!(
+            chosen(&parts, None, "train").unwrap(),
+            "a-train-1.csv a-train-2.csv"
+        );
         let converted = [
             "default/test/0000.parquet",
             "default/train/0000.parquet",
@@ -266,6 +283,14 @@ mod tests {
         );
         assert!(error(&wiki, Some("v3"), "train").ends_with("its subsets are `v1`, `v2`"));
         assert!(error(&wiki, None, "test").contains("its data files are `v1/train-"));
+        let chat = [
+            "data/train_gen-00000-of-00001.parquet",
+            "data/train_sft.parquet",
+        ];
+        assert_eq!(
+            error(&chat, None, "train"),
+            "has no split `train`, but has several that may be it `train_gen`, `train_sft`: name one as `split`"
+        );
         assert!(error(&["README.md"], None, "train").contains("no data files"));
         assert!(error(&["train.csv", "train.jsonl"], None, "train").contains("`csv`, `jsonl`"));
         let part = [

@@ -1,4 +1,5 @@
 use super::SourceConfig;
+use super::cell::Cell;
 use super::cell::Row;
 use super::format::DataFile;
 use crate::{ContentHash, DataError, Document};
@@ -166,8 +167,21 @@ impl Iterator for SourceRows<'_> {
     }
 }
 
-fn take(config: &SourceConfig, file: &DataFile, number: u64, row: Row) -> Result<Taken, DataError> {
+fn take(
+    config: &SourceConfig,
+    file: &DataFile,
+    number: u64,
+    mut row: Row,
+) -> Result<Taken, DataError> {
     let columns = &config.columns;
+    // A later line of JSON may leave out what is null.
+    if number > 1 {
+        for name in columns.names() {
+            if !row.iter().any(|(there, _)| there == name) {
+                row.push((name.to_owned(), Cell::Null));
+            }
+        }
+    }
     let there = |name: &&str| row.iter().any(|(there, _)| there == name);
     if let Some(missing) = columns.names().into_iter().find(|name| !there(name)) {
         return Err(DataError::Column {

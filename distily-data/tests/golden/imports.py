@@ -69,7 +69,19 @@ row = {
 }
 parquet.write_table(pyarrow.Table.from_pylist([row], schema), distill_kit / "data_0.parquet")
 
-# What is predicted at each token; -inf, and whatever the mask says no to, fills up.
+# Two samples and padding, packed: without their last tokens, of which nothing is said, and numbered in the mask.
+logs, ids = row["compressed_logprobs"], row["bytepacked_indices"]
+row = {
+    "input_ids": [7, 49, 3, 5, 0],
+    "attention_mask": [1, 1, 2, 2, 0],
+    "compressed_logprobs": [logs[0], logs[1], logs[1], logs[0], logs[0]],
+    "bytepacked_indices": [ids[0], ids[1], ids[1], ids[0], ids[0]],
+}
+schema = schema.append(pyarrow.field("attention_mask", pyarrow.list_(pyarrow.int64())))
+parquet.write_table(pyarrow.Table.from_pylist([row], schema), distill_kit / "data_1.parquet")
+
+# What is predicted at each token, for a trainer that does not shift; -inf, and whatever the mask says no to, fills
+# up. And as axolotl's own strategy writes it: what was said of a token is where the token and its label are.
 infinity = float("inf")
 row = {
     "input_ids": [7, 8, 9, 10],
@@ -87,4 +99,7 @@ schema = pyarrow.schema(
         ("target_mask", pyarrow.list_(pyarrow.list_(pyarrow.int64()))),
     ]
 )
-parquet.write_table(pyarrow.Table.from_pylist([row], schema), folder / "axolotl.parquet")
+own = dict(row)
+for column in ["target_logprobs", "target_token_ids", "target_mask"]:
+    own[column] = [row[column][-1], *row[column][:-1]]
+parquet.write_table(pyarrow.Table.from_pylist([row, own], schema), folder / "axolotl.parquet")

@@ -42,7 +42,7 @@ pub(super) fn row(number: u64) -> (TokenBatch, LikelyIds) {
             .map(|at| (at * 7 + number) % 5000)
             .collect(),
         log_probabilities: vec![-4.5; 64 * TOKENS],
-        tails: vec![0.25; TOKENS],
+        tails: vec![0.289; TOKENS],
     };
     let batch = TokenBatch::new(ids.collect(), [1, TOKENS]).unwrap();
     (batch, known)
