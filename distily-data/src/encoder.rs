@@ -43,6 +43,10 @@ pub(crate) struct EncodedDocument {
 /// Bytes of text that are encoded at a time.
 const AT_A_TIME: usize = 4 << 20;
 
+/// Raised whenever the same input becomes other tokens, or a cache's files others: old entries are then
+/// entries of something else.
+const VERSION: u8 = 1;
+
 impl DocumentEncoder {
     /// An encoder that adds no tokens and knows no conversations.
     pub fn new(tokenizer: TextTokenizer) -> Self {
@@ -54,8 +58,8 @@ impl DocumentEncoder {
         }
     }
 
-    /// What the tokens of a source are: the hash of the source's identity, the tokenizer and every
-    /// option. It is the name of the cache's entry.
+    /// What the tokens of a source are: the hash of this crate's way to encode, the source's identity, the
+    /// tokenizer and every option. It is the name of the cache's entry.
     ///
     /// # Errors
     ///
@@ -66,6 +70,7 @@ impl DocumentEncoder {
         Ok(ContentHash::of(
             "tokens",
             [
+                vec![VERSION],
                 source.identity()?.as_bytes().to_vec(),
                 self.tokenizer.hash().as_bytes().to_vec(),
                 id(self.begin_of_text),

@@ -6,7 +6,7 @@ use std::ops::Range;
 
 /// The logits of this many bytes are computed at a time, unless a chunk is said: see
 /// `docs/results/fused.md` for what smaller and larger ones cost.
-const CHUNK_BYTES: usize = 24 << 20;
+const CHUNK_BYTES: usize = 12 << 20;
 
 /// Tokens in a chunk for a vocabulary.
 pub fn default_chunk(vocabulary: usize) -> usize {

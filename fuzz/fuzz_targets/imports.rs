@@ -1,6 +1,6 @@
 #![no_main]
-//! What other tools kept of a teacher; the first byte says which of them. Of DistillKit, whose files are
-//! read by a configuration: that, a byte of 0, and rows.
+//! What other tools kept of a teacher; the first byte says which of them, in JSON lines or parquet. Of
+//! DistillKit, whose files are read by a configuration: that, a byte of 0, and rows.
 
 use burn::tensor::Device;
 use distily_core::ModelShape;
@@ -19,6 +19,8 @@ const FORMATS: [ImportFormat; 4] = [
     ImportFormat::DistillKit,
 ];
 
+const NAMES: [&str; 2] = ["rows.jsonl", "rows.parquet"];
+
 const COMPRESSION: &str =
     include_str!("../../distily-data/tests/golden/imports/distill_kit/compression_config.yaml");
 
@@ -34,18 +36,23 @@ const LINES: [&str; 7] = [
 ];
 
 fn inputs() -> impl Iterator<Item = Vec<u8>> {
-    let of_lines = [0, 0, 1, 1, 1, 2, 3].into_iter().zip(LINES);
-    of_lines.map(|(format, line)| {
-        let head = match FORMATS[usize::from(format)] {
+    let lines = [0, 0, 1, 1, 1, 2, 3].into_iter().zip(LINES.map(str::as_bytes));
+    let files: [(u8, &[u8]); 3] = [
+        (5, include_bytes!("../../distily-data/tests/golden/imports/axolotl.parquet")),
+        (7, include_bytes!("../../distily-data/tests/golden/imports/distill_kit/data_0.parquet")),
+        (7, include_bytes!("../../distily-data/tests/golden/imports/distill_kit/data_1.parquet")),
+    ];
+    lines.chain(files).map(|(how, rows)| {
+        let head = match FORMATS[usize::from(how) % FORMATS.len()] {
             ImportFormat::DistillKit => format!("{COMPRESSION}\0"),
             _ => String::new(),
         };
-        [&[format], head.as_bytes(), line.as_bytes()].concat()
+        [&[how], head.as_bytes(), rows].concat()
     })
 }
 
-fn read(format: ImportFormat) -> Result<(), Box<dyn Error>> {
-    let import = Import::open(folder().join("rows.jsonl"), format)?;
+fn read(name: &str, format: ImportFormat) -> Result<(), Box<dyn Error>> {
+    let import = Import::open(folder().join(name), format)?;
     let rows = import.rows(6)?;
     let hash = ContentHash::of("fuzz", ["provenance"]);
     let config = RecordingConfig {
@@ -71,18 +78,25 @@ fn read(format: ImportFormat) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fuzz_target!(init: begin_with("imports", inputs()), |input: &[u8]| {
-    let Some((format, mut rows)) = input.split_first() else {
+fn init() {
+    // In the place of the fuzzer's, which ends the process before a panic of parquet's can be caught.
+    std::panic::set_hook(Box::new(|_| {}));
+    begin_with("imports", inputs());
+}
+
+fuzz_target!(init: init(), |input: &[u8]| {
+    let Some((how, mut rows)) = input.split_first() else {
         return;
     };
-    let format = FORMATS[usize::from(*format) % FORMATS.len()];
+    let how = usize::from(*how);
+    let (format, name) = (FORMATS[how % FORMATS.len()], NAMES[how / FORMATS.len() % NAMES.len()]);
     if format == ImportFormat::DistillKit {
         let (compression, after) = halves(rows);
         fs::write(folder().join("compression_config.yaml"), compression).expect("a file");
         rows = after;
     }
-    fs::write(folder().join("rows.jsonl"), rows).expect("a file");
-    if let Err(problem) = read(format) {
+    fs::write(folder().join(name), rows).expect("a file");
+    if let Err(problem) = read(name, format) {
         std::hint::black_box(problem.to_string());
     }
 });
