@@ -29,7 +29,7 @@ type Entries = BTreeMap<u32, Logprob>;
 
 #[derive(Debug, Deserialize)]
 pub(crate) struct Logprob {
-    logprob: f32,
+    logprob: Option<f32>,
     /// From 1.
     rank: Option<usize>,
 }
@@ -108,7 +108,7 @@ pub(crate) fn predictions(
         let likeliest = entries
             .into_iter()
             .filter(|(_, entry)| entry.rank.is_none_or(|rank| rank <= count));
-        prediction(likeliest.map(|(id, entry)| (id, Some(entry.logprob))))
+        prediction(likeliest.map(|(id, entry)| (id, entry.logprob)))
             .map_err(|problem| place(&problem))
     };
     places.map(of_place).collect()

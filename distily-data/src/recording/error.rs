@@ -23,6 +23,11 @@ pub enum RecordingError {
         /// What is wrong, and where in the file.
         problem: String,
     },
+    /// A folder without a recording.
+    #[error(
+        "{0}: no recording is in this folder: record the teacher into it first, or name another"
+    )]
+    Missing(PathBuf),
     /// A recording of something else.
     #[error(
         "{folder}: the recording's {what} is {got}, but {expected} was asked for: record anew, in another folder"
@@ -59,7 +64,9 @@ pub enum RecordingError {
         problem: String,
     },
     /// Rows other than those that the recording is said to be of.
-    #[error("the recording is of the rows {expected}, but these are {got}")]
+    #[error(
+        "the recording is of the rows {expected}, but these are {got}: give it the same documents, tokenizer, packing and length, or record anew, in another folder"
+    )]
     OtherRows {
         /// The key of the rows.
         got: ContentHash,

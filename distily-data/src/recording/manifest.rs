@@ -71,11 +71,7 @@ impl Manifest {
 
     /// That of a folder that has to have one.
     pub(super) fn existing(folder: &Path) -> Result<Self, RecordingError> {
-        let missing = || RecordingError::Io {
-            file: folder.join(MANIFEST),
-            source: io::ErrorKind::NotFound.into(),
-        };
-        Self::read(folder)?.ok_or_else(missing)
+        Self::read(folder)?.ok_or_else(|| RecordingError::Missing(folder.to_owned()))
     }
 
     /// `None` if there is none.

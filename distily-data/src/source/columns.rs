@@ -101,6 +101,13 @@ fn message(turn: Cell, column: &str, role: &str, content: &str) -> Result<Option
             return Err(unlike(column, &what, "a list of records"));
         }
     };
+    if let Some(Cell::List(calls)) = take(&mut record, "tool_calls")
+        && !calls.is_empty()
+    {
+        return Err(format!(
+            "a message of `{column}` calls tools (`tool_calls`), of which only role and content would be written: leave such rows out, or write the calls into the content"
+        ));
+    }
     let mut field = |name: &str| match take(&mut record, name) {
         Some(cell) => text(cell, name),
         None => {

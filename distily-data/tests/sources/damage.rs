@@ -83,6 +83,22 @@ fn null_is_refused_or_skipped() {
 }
 
 #[test]
+fn what_a_line_leaves_out_is_null() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    put(
+        folder,
+        "a.jsonl",
+        "{\"text\": \"a\"}\n{\"other\": 1}\n{\"text\": \"b\"}\n",
+    );
+    let problem = error(folder, json!({ "name": "a.jsonl" }));
+    told(&problem, &["a.jsonl, row 2: `text` is null", "skip_null"]);
+    let config = source(json!({ "name": "a.jsonl", "skip_null": true }));
+    let counts = open(folder, &config).unwrap().train().count().unwrap();
+    assert_eq!((counts.documents, counts.null), (2, 1));
+}
+
+#[test]
 fn a_column_of_another_kind_is_told() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
@@ -118,6 +134,16 @@ fn a_column_of_another_kind_is_told() {
     told(
         &problem,
         &["row 1: a message of `text` has no field `content`; it has `text`"],
+    );
+    put(
+        folder,
+        "calls.jsonl",
+        r#"{"m": [{"role": "user", "content": "", "tool_calls": []}, {"role": "assistant", "content": "", "tool_calls": [{"id": "a"}]}]}"#,
+    );
+    let calls = json!({ "name": "calls.jsonl", "columns": chat("m") });
+    told(
+        &error(folder, calls),
+        &["row 1: a message of `m` calls tools"],
     );
     let problem = error(folder, json!({ "name": "a.jsonl", "columns": chat("m") }));
     told(
