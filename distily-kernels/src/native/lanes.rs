@@ -2,7 +2,8 @@
 //!
 //! Rust compiles for the oldest processor of a family; [`vectorized`] runs a closure compiled for
 //! the one at hand. The closure and all that it calls must be `#[inline(always)]`: the rest stays
-//! compiled for the oldest. Sums keep [`LANES`] partial sums, because a compiler may not reorder additions of floats by itself.
+//! compiled for the oldest. Sums keep [`LANES`] partial sums, because a compiler may not reorder
+//! additions of floats by itself.
 
 /// Independent partial results of a reduction.
 const LANES: usize = 64;
