@@ -189,6 +189,24 @@ mod tests {
     }
 
     #[test]
+    fn a_text_begins_as_its_tokenizer_says() {
+        assert_eq!(load(WORDS).unwrap().begin_of_text().unwrap(), None);
+        let with = |single: &str| {
+            let words = std::str::from_utf8(WORDS).unwrap().trim_end_matches('}');
+            let begin = r#"{ "SpecialToken": { "id": "?", "type_id": 0 } }"#;
+            let text = r#"{ "Sequence": { "id": "A", "type_id": 0 } }"#;
+            let single = single.replace("begin", begin).replace("text", text);
+            let template = format!(
+                r#"{words}, "post_processor": {{ "type": "TemplateProcessing", "single": {single}, "pair": {single},
+                "special_tokens": {{ "?": {{ "id": "?", "ids": [0], "tokens": ["?"] }} }} }} }}"#
+            );
+            load(template.as_bytes()).unwrap().begin_of_text().unwrap()
+        };
+        assert_eq!(with("[begin, text]"), Some(0));
+        assert_eq!(with("[text, begin]"), None);
+    }
+
+    #[test]
     fn a_vocabulary_that_exceeds_the_models_names_both() {
         let tokenizer = load(WORDS).unwrap();
         assert!(tokenizer.check_vocabulary(10).is_ok());
