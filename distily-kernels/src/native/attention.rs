@@ -101,22 +101,19 @@ impl<'a> Sight<'a> {
                     *score = f32::NEG_INFINITY;
                 }
             }
-            vectorized(
-                #[inline(always)]
-                || {
-                    let highest = max(seen);
-                    for score in seen.iter_mut() {
-                        *score = exp(*score - highest);
-                    }
-                    let inverse = 1.0
-                        / sum(
-                            [seen],
-                            #[inline(always)]
-                            |[weight]| weight,
-                        );
-                    seen.iter_mut().for_each(|weight| *weight *= inverse);
-                },
-            );
+            vectorized!({
+                let highest = max(seen);
+                for score in seen.iter_mut() {
+                    *score = exp(*score - highest);
+                }
+                let inverse = 1.0
+                    / sum(
+                        [seen],
+                        #[inline(always)]
+                        |[weight]| weight,
+                    );
+                seen.iter_mut().for_each(|weight| *weight *= inverse);
+            });
         }
     }
 
@@ -315,19 +312,16 @@ fn through_softmax(gradient: &mut [f32], weights: &[f32], keys: usize) {
         .chunks_exact_mut(keys)
         .zip(weights.chunks_exact(keys))
     {
-        vectorized(
-            #[inline(always)]
-            || {
-                let mean = sum(
-                    [gradient, weights],
-                    #[inline(always)]
-                    |[g, w]| g * w,
-                );
-                for (gradient, weight) in gradient.iter_mut().zip(weights) {
-                    *gradient = weight * (*gradient - mean);
-                }
-            },
-        );
+        vectorized!({
+            let mean = sum(
+                [gradient, weights],
+                #[inline(always)]
+                |[g, w]| g * w,
+            );
+            for (gradient, weight) in gradient.iter_mut().zip(weights) {
+                *gradient = weight * (*gradient - mean);
+            }
+        });
     }
 }
 

@@ -25,16 +25,13 @@ pub(crate) fn cross_entropy(
         |(), token, gradient| {
             let logits = &logits[token * vocabulary..(token + 1) * vocabulary];
             let target = targets[token];
-            vectorized(
-                #[inline(always)]
-                || {
-                    let (highest, total) = exponentials(logits, 1.0, gradient);
-                    let share = 1.0 / total;
-                    gradient.iter_mut().for_each(|gradient| *gradient *= share);
-                    gradient[target] -= 1.0;
-                    f64::from(total).ln() - f64::from(logits[target] - highest)
-                },
-            )
+            vectorized!({
+                let (highest, total) = exponentials(logits, 1.0, gradient);
+                let share = 1.0 / total;
+                gradient.iter_mut().for_each(|gradient| *gradient *= share);
+                gradient[target] -= 1.0;
+                f64::from(total).ln() - f64::from(logits[target] - highest)
+            })
         },
     )
 }

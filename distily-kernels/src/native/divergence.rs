@@ -68,14 +68,14 @@ pub(crate) fn divergence(
     with_formula!(
         divergence,
         vocabulary,
-        formula => run(&|row| vectorized(#[inline(always)] || pointwise(formula, row))),
+        formula => run(&|row| vectorized!(pointwise(formula, row))),
         match divergence {
             Divergence::AdaptiveKl { head_mass } => run(&|row| {
-                let reverse_share = vectorized(#[inline(always)] || reverse_share(&row, head_mass as f32));
+                let reverse_share = vectorized!(reverse_share(&row, head_mass as f32));
                 let formula = Mixed(reverse_share);
-                vectorized(#[inline(always)] || pointwise(formula, row))
+                vectorized!(pointwise(formula, row))
             }),
-            _ => run(&|row| vectorized(#[inline(always)] || squared_logits(row))),
+            _ => run(&|row| vectorized!(squared_logits(row))),
         }
     )
 }

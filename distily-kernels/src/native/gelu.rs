@@ -21,14 +21,11 @@ pub(crate) fn gelu_tanh<const D: usize>(x: Tensor<D>) -> Tensor<D> {
         .par_chunks_mut(CHUNK)
         .zip(slice(&input).par_chunks(CHUNK))
         .for_each(|(output, input)| {
-            vectorized(
-                #[inline(always)]
-                || {
-                    for (output, &x) in output.iter_mut().zip(input) {
-                        *output = x * sigmoid(FACTOR * x * (1.0 + CUBIC * x * x));
-                    }
-                },
-            );
+            vectorized!({
+                for (output, &x) in output.iter_mut().zip(input) {
+                    *output = x * sigmoid(FACTOR * x * (1.0 + CUBIC * x * x));
+                }
+            });
         });
     record(
         flex(output.into_vec(), shape),
@@ -39,18 +36,15 @@ pub(crate) fn gelu_tanh<const D: usize>(x: Tensor<D>) -> Tensor<D> {
                 .zip(slice(&input).par_chunks(CHUNK))
                 .zip(slice(&upstream).par_chunks(CHUNK))
                 .for_each(|((d_x, input), upstream)| {
-                    vectorized(
-                        #[inline(always)]
-                        || {
-                            for i in 0..d_x.len() {
-                                let x = input[i];
-                                let s = sigmoid(FACTOR * x * (1.0 + CUBIC * x * x));
-                                // Far from 0, where the slope of v is large, 1 - s or s is 0 first.
-                                let slope = FACTOR * (1.0 + 3.0 * CUBIC * x * x);
-                                d_x[i] = upstream[i] * (s + x * (s * (1.0 - s)) * slope);
-                            }
-                        },
-                    );
+                    vectorized!({
+                        for i in 0..d_x.len() {
+                            let x = input[i];
+                            let s = sigmoid(FACTOR * x * (1.0 + CUBIC * x * x));
+                            // Far from 0, where the slope of v is large, 1 - s or s is 0 first.
+                            let slope = FACTOR * (1.0 + 3.0 * CUBIC * x * x);
+                            d_x[i] = upstream[i] * (s + x * (s * (1.0 - s)) * slope);
+                        }
+                    });
                 });
             vec![flex(d_x.into_vec(), shape)]
         },

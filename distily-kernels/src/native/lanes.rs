@@ -1,16 +1,27 @@
 //! Element-wise mathematics that compilers turn into vector instructions.
 //!
-//! Rust compiles for the oldest processor of a family; [`vectorized`] runs a closure compiled for
-//! the one at hand. The closure and all that it calls must be `#[inline(always)]`: the rest stays
-//! compiled for the oldest. Sums keep [`LANES`] partial sums, because a compiler may not reorder
+//! Rust compiles for the oldest processor of a family; `vectorized!` runs an expression compiled for
+//! the one at hand. All that it calls must be `#[inline(always)]`: the rest stays compiled for the
+//! oldest. Sums keep [`LANES`] partial sums, because a compiler may not reorder
 //! additions of floats by itself.
 
 /// Independent partial results of a reduction.
 const LANES: usize = 64;
 
-/// Runs `f`, compiled for AVX-512, or AVX2 and FMA, where the processor has them.
+/// Runs an expression, compiled for AVX-512, or AVX2 and FMA, where the processor has them. A macro, as the
+/// closure must be inlined, too.
+macro_rules! vectorized {
+    ($work:expr) => {
+        $crate::native::lanes::run_vectorized(
+            #[inline(always)]
+            || $work,
+        )
+    };
+}
+pub(super) use vectorized;
+
 #[inline(always)]
-pub(super) fn vectorized<R>(f: impl FnOnce() -> R) -> R {
+pub(super) fn run_vectorized<R>(f: impl FnOnce() -> R) -> R {
     #[cfg(target_arch = "x86_64")]
     if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
         if is_x86_feature_detected!("avx512f") {
@@ -296,12 +307,7 @@ mod tests {
             });
             assert_eq!(plain, with_avx2);
         }
-        let best = run(&|out| {
-            vectorized(
-                #[inline(always)]
-                || work(&logits, out),
-            )
-        });
+        let best = run(&|out| vectorized!(work(&logits, out)));
         assert_eq!(plain, best);
     }
 }

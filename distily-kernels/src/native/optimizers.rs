@@ -31,18 +31,15 @@ pub(crate) fn adamw<const D: usize>(
         .zip(square.storage_mut::<f32>().par_chunks_mut(CHUNK))
         .zip(slice(&gradient).par_chunks(CHUNK))
         .for_each(|(((parameter, mean), square), gradient)| {
-            vectorized(
-                #[inline(always)]
-                || {
-                    let moments = mean.iter_mut().zip(square);
-                    for ((p, (m, v)), &g) in parameter.iter_mut().zip(moments).zip(gradient) {
-                        let g = factor * g;
-                        *m = step.beta_1 * *m + (1.0 - step.beta_1) * g;
-                        *v = step.beta_2 * *v + (1.0 - step.beta_2) * g * g;
-                        *p = decay * *p - rate * *m / (v.sqrt() * of_root + step.epsilon);
-                    }
-                },
-            );
+            vectorized!({
+                let moments = mean.iter_mut().zip(square);
+                for ((p, (m, v)), &g) in parameter.iter_mut().zip(moments).zip(gradient) {
+                    let g = factor * g;
+                    *m = step.beta_1 * *m + (1.0 - step.beta_1) * g;
+                    *v = step.beta_2 * *v + (1.0 - step.beta_2) * g * g;
+                    *p = decay * *p - rate * *m / (v.sqrt() * of_root + step.epsilon);
+                }
+            });
         });
     let tensor = Tensor::from_primitive::<Flex>;
     (tensor(parameter), [tensor(mean), tensor(square)])
@@ -64,19 +61,16 @@ pub(crate) fn lion<const D: usize>(
         .zip(momentum.storage_mut::<f32>().par_chunks_mut(CHUNK))
         .zip(slice(&gradient).par_chunks(CHUNK))
         .for_each(|((parameter, momentum), gradient)| {
-            vectorized(
-                #[inline(always)]
-                || {
-                    for ((p, m), &g) in parameter.iter_mut().zip(momentum).zip(gradient) {
-                        let g = factor * g;
-                        let update = step.beta_1 * *m + (1.0 - step.beta_1) * g;
-                        // The sign is 0 where the update is; `signum` has none.
-                        let sign = if update == 0.0 { 0.0 } else { update.signum() };
-                        *p = decay * *p - rate * sign;
-                        *m = step.beta_2 * *m + (1.0 - step.beta_2) * g;
-                    }
-                },
-            );
+            vectorized!({
+                for ((p, m), &g) in parameter.iter_mut().zip(momentum).zip(gradient) {
+                    let g = factor * g;
+                    let update = step.beta_1 * *m + (1.0 - step.beta_1) * g;
+                    // The sign is 0 where the update is; `signum` has none.
+                    let sign = if update == 0.0 { 0.0 } else { update.signum() };
+                    *p = decay * *p - rate * sign;
+                    *m = step.beta_2 * *m + (1.0 - step.beta_2) * g;
+                }
+            });
         });
     let tensor = Tensor::from_primitive::<Flex>;
     (tensor(parameter), tensor(momentum))

@@ -33,10 +33,7 @@ pub(super) fn over_tokens<S>(
             let loss = of_token(scratch, token, gradient);
             *value = f64::from(weight * temperature * temperature) * loss;
             let factor = weight * temperature;
-            vectorized(
-                #[inline(always)]
-                || gradient.iter_mut().for_each(|gradient| *gradient *= factor),
-            );
+            vectorized!(gradient.iter_mut().for_each(|gradient| *gradient *= factor));
         });
     ValueAndGradient {
         value: plain(vec![values.iter().sum::<f64>() as f32], [1]),

@@ -20,19 +20,16 @@ pub(crate) fn pairwise_l1(a: Tensor<2>, b: Tensor<2>) -> Tensor<2> {
         for columns in blocks(width) {
             for (i, distances) in distances.chunks_exact_mut(m).enumerate() {
                 let a = row(a, width, block * ROWS + i, &columns);
-                vectorized(
-                    #[inline(always)]
-                    || {
-                        for (j, distance) in distances.iter_mut().enumerate() {
-                            let b = row(b, width, j, &columns);
-                            *distance += sum(
-                                [a, b],
-                                #[inline(always)]
-                                |[a, b]| (a - b).abs(),
-                            );
-                        }
-                    },
-                );
+                vectorized!({
+                    for (j, distance) in distances.iter_mut().enumerate() {
+                        let b = row(b, width, j, &columns);
+                        *distance += sum(
+                            [a, b],
+                            #[inline(always)]
+                            |[a, b]| (a - b).abs(),
+                        );
+                    }
+                });
             }
         }
     });
@@ -51,18 +48,15 @@ pub(crate) fn pairwise_l1_gradient(a: Tensor<2>, b: Tensor<2>, upstream: Tensor<
                 let i = block * ROWS + i;
                 let a = row(a, width, i, &columns);
                 let gradient = &mut gradient[columns.clone()];
-                vectorized(
-                    #[inline(always)]
-                    || {
-                        for (j, &upstream) in upstream[i * m..(i + 1) * m].iter().enumerate() {
-                            let b = row(b, width, j, &columns);
-                            for ((gradient, a), b) in gradient.iter_mut().zip(a).zip(b) {
-                                let sign = f32::from(a > b) - f32::from(a < b);
-                                *gradient += upstream * sign;
-                            }
+                vectorized!({
+                    for (j, &upstream) in upstream[i * m..(i + 1) * m].iter().enumerate() {
+                        let b = row(b, width, j, &columns);
+                        for ((gradient, a), b) in gradient.iter_mut().zip(a).zip(b) {
+                            let sign = f32::from(a > b) - f32::from(a < b);
+                            *gradient += upstream * sign;
                         }
-                    },
-                );
+                    }
+                });
             }
         }
     });

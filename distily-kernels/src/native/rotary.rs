@@ -39,21 +39,18 @@ fn turn(
         .for_each(|(token, (output, x))| {
             let at = if shared { token % seq } else { token } * half;
             let (cos, sin) = (&cos[at..at + half], &sin[at..at + half]);
-            vectorized(
-                #[inline(always)]
-                || {
-                    for (output, x) in output.chunks_exact_mut(width).zip(x.chunks_exact(width)) {
-                        let (first, second) = x.split_at(half);
-                        let (out_first, out_second) = output.split_at_mut(half);
-                        out_second[half..].copy_from_slice(&second[half..]);
-                        for i in 0..half {
-                            let sin = direction * sin[i];
-                            out_first[i] = first[i] * cos[i] - second[i] * sin;
-                            out_second[i] = second[i] * cos[i] + first[i] * sin;
-                        }
+            vectorized!({
+                for (output, x) in output.chunks_exact_mut(width).zip(x.chunks_exact(width)) {
+                    let (first, second) = x.split_at(half);
+                    let (out_first, out_second) = output.split_at_mut(half);
+                    out_second[half..].copy_from_slice(&second[half..]);
+                    for i in 0..half {
+                        let sin = direction * sin[i];
+                        out_first[i] = first[i] * cos[i] - second[i] * sin;
+                        out_second[i] = second[i] * cos[i] + first[i] * sin;
                     }
-                },
-            );
+                }
+            });
         });
     flex(output.into_vec(), shape)
 }

@@ -21,17 +21,14 @@ pub(super) fn map_rows(
         .par_chunks_mut(ROWS * width)
         .zip(input.par_chunks(ROWS * width))
         .for_each(|(output, input)| {
-            vectorized(
-                #[inline(always)]
-                || {
-                    for (output, row) in output
-                        .chunks_exact_mut(width)
-                        .zip(input.chunks_exact(width))
-                    {
-                        f(row, output);
-                    }
-                },
-            );
+            vectorized!({
+                for (output, row) in output
+                    .chunks_exact_mut(width)
+                    .zip(input.chunks_exact(width))
+                {
+                    f(row, output);
+                }
+            });
         });
     output.into_vec()
 }
@@ -54,15 +51,12 @@ pub(super) fn pull_back_rows(
         .zip(input.par_chunks(ROWS * width))
         .zip(upstream.par_chunks(ROWS * width))
         .for_each(|(((gradient, sums), input), upstream)| {
-            vectorized(
-                #[inline(always)]
-                || {
-                    let rows = input.chunks_exact(width).zip(upstream.chunks_exact(width));
-                    for (gradient, (row, upstream)) in gradient.chunks_exact_mut(width).zip(rows) {
-                        f(row, upstream, gradient, sums);
-                    }
-                },
-            );
+            vectorized!({
+                let rows = input.chunks_exact(width).zip(upstream.chunks_exact(width));
+                for (gradient, (row, upstream)) in gradient.chunks_exact_mut(width).zip(rows) {
+                    f(row, upstream, gradient, sums);
+                }
+            });
         });
     let mut sums = vec![0.0; summed];
     for partial in partial.into_vec().chunks_exact(summed) {

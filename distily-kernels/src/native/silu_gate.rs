@@ -17,14 +17,11 @@ pub(crate) fn silu_gate<const D: usize>(gate: Tensor<D>, up: Tensor<D>) -> Tenso
         .zip(slice(&g).par_chunks(CHUNK))
         .zip(slice(&u).par_chunks(CHUNK))
         .for_each(|((output, g), u)| {
-            vectorized(
-                #[inline(always)]
-                || {
-                    for ((output, &g), &u) in output.iter_mut().zip(g).zip(u) {
-                        *output = g * sigmoid(g) * u;
-                    }
-                },
-            );
+            vectorized!({
+                for ((output, &g), &u) in output.iter_mut().zip(g).zip(u) {
+                    *output = g * sigmoid(g) * u;
+                }
+            });
         });
     record(
         flex(output.into_vec(), shape),
@@ -38,16 +35,13 @@ pub(crate) fn silu_gate<const D: usize>(gate: Tensor<D>, up: Tensor<D>) -> Tenso
                 .zip(slice(&g).par_chunks(CHUNK).zip(slice(&u).par_chunks(CHUNK)))
                 .zip(slice(&upstream).par_chunks(CHUNK))
                 .for_each(|(((d_gate, d_up), (g, u)), upstream)| {
-                    vectorized(
-                        #[inline(always)]
-                        || {
-                            for i in 0..d_gate.len() {
-                                let s = sigmoid(g[i]);
-                                d_up[i] = upstream[i] * g[i] * s;
-                                d_gate[i] = upstream[i] * u[i] * s * (1.0 + g[i] * (1.0 - s));
-                            }
-                        },
-                    );
+                    vectorized!({
+                        for i in 0..d_gate.len() {
+                            let s = sigmoid(g[i]);
+                            d_up[i] = upstream[i] * g[i] * s;
+                            d_gate[i] = upstream[i] * u[i] * s * (1.0 + g[i] * (1.0 - s));
+                        }
+                    });
                 });
             [d_gate, d_up].map(|d| flex(d.into_vec(), shape)).into()
         },

@@ -55,10 +55,7 @@ fn of_row(
     sharpness: f32,
     gradient: &mut [f32],
 ) -> f64 {
-    let (highest, total) = vectorized(
-        #[inline(always)]
-        || exponentials(logits, sharpness, gradient),
-    );
+    let (highest, total) = vectorized!(exponentials(logits, sharpness, gradient));
     let log_total = f64::from(total).ln();
     let mut value = 0.0;
     let mut of_known = Vec::new();
@@ -69,22 +66,19 @@ fn of_row(
         // What is left is the rest.
         gradient[id] = 0.0;
     }
-    vectorized(
-        #[inline(always)]
-        || {
-            let rest = (sum(
-                [gradient],
-                #[inline(always)]
-                |[rest]| rest,
-            ) / total)
-                .max(LEAST_REST);
-            if tail > 0.0 {
-                value += f64::from(tail) * (f64::from(tail).ln() - f64::from(rest).ln());
-            }
-            let factor = (1.0 - tail / rest) / total;
-            gradient.iter_mut().for_each(|gradient| *gradient *= factor);
-        },
-    );
+    vectorized!({
+        let rest = (sum(
+            [gradient],
+            #[inline(always)]
+            |[rest]| rest,
+        ) / total)
+            .max(LEAST_REST);
+        if tail > 0.0 {
+            value += f64::from(tail) * (f64::from(tail).ln() - f64::from(rest).ln());
+        }
+        let factor = (1.0 - tail / rest) / total;
+        gradient.iter_mut().for_each(|gradient| *gradient *= factor);
+    });
     for (id, of_known) in of_known {
         gradient[id] = of_known;
     }

@@ -17,21 +17,18 @@ pub(crate) fn sum_of_squares<const D: usize>(x: &Tensor<D>) -> f64 {
 const LANES: usize = 32;
 
 fn of_chunk(chunk: &[f32]) -> f64 {
-    vectorized(
-        #[inline(always)]
-        || {
-            let mut lanes = [0.0; LANES];
-            let runs = chunk.chunks_exact(LANES);
-            let rest = runs.remainder();
-            for run in runs {
-                for (lane, &x) in lanes.iter_mut().zip(run) {
-                    *lane += f64::from(x) * f64::from(x);
-                }
-            }
-            for (lane, &x) in lanes.iter_mut().zip(rest) {
+    vectorized!({
+        let mut lanes = [0.0; LANES];
+        let runs = chunk.chunks_exact(LANES);
+        let rest = runs.remainder();
+        for run in runs {
+            for (lane, &x) in lanes.iter_mut().zip(run) {
                 *lane += f64::from(x) * f64::from(x);
             }
-            lanes.into_iter().sum()
-        },
-    )
+        }
+        for (lane, &x) in lanes.iter_mut().zip(rest) {
+            *lane += f64::from(x) * f64::from(x);
+        }
+        lanes.into_iter().sum()
+    })
 }

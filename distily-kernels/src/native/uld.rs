@@ -67,32 +67,29 @@ fn of_row(
         wide,
     );
     let total_t = shares(keys.iter().copied(), sharpness, p, wide);
-    vectorized(
-        #[inline(always)]
-        || {
-            let (q, p) = (&q[..wide], &mut p[..wide]);
-            let (share_s, share_t) = (1.0 / total_s, 1.0 / total_t);
-            let value = map_sum(
-                [q],
-                [p],
-                #[inline(always)]
-                |[q], [p]| {
-                    let difference = q * share_s - p * share_t;
-                    let sign = f32::from(difference > 0.0) - f32::from(difference < 0.0);
-                    (difference.abs(), [q * share_s * sign])
-                },
-            );
-            let slopes = sum(
-                [p],
-                #[inline(always)]
-                |[slope]| slope,
-            );
-            for (rank, &ranked) in ranked.iter().enumerate() {
-                gradient[ranked as u32 as usize] = p[rank] - q[rank] * share_s * slopes;
-            }
-            f64::from(value)
-        },
-    )
+    vectorized!({
+        let (q, p) = (&q[..wide], &mut p[..wide]);
+        let (share_s, share_t) = (1.0 / total_s, 1.0 / total_t);
+        let value = map_sum(
+            [q],
+            [p],
+            #[inline(always)]
+            |[q], [p]| {
+                let difference = q * share_s - p * share_t;
+                let sign = f32::from(difference > 0.0) - f32::from(difference < 0.0);
+                (difference.abs(), [q * share_s * sign])
+            },
+        );
+        let slopes = sum(
+            [p],
+            #[inline(always)]
+            |[slope]| slope,
+        );
+        for (rank, &ranked) in ranked.iter().enumerate() {
+            gradient[ranked as u32 as usize] = p[rank] - q[rank] * share_s * slopes;
+        }
+        f64::from(value)
+    })
 }
 
 /// Fills `out` with e^((logit - highest) / T) of sorted keys, then with zeros up to a width, and
@@ -107,21 +104,18 @@ fn shares(
     out.clear();
     out.extend(keys.map(logit));
     out.resize(width, 0.0);
-    vectorized(
-        #[inline(always)]
-        || {
-            let known = &mut out[..count];
-            let highest = known.first().copied().unwrap_or(0.0);
-            for logit in known.iter_mut() {
-                *logit = exp((*logit - highest) * sharpness);
-            }
-            sum(
-                [known],
-                #[inline(always)]
-                |[term]| term,
-            )
-        },
-    )
+    vectorized!({
+        let known = &mut out[..count];
+        let highest = known.first().copied().unwrap_or(0.0);
+        for logit in known.iter_mut() {
+            *logit = exp((*logit - highest) * sharpness);
+        }
+        sum(
+            [known],
+            #[inline(always)]
+            |[term]| term,
+        )
+    })
 }
 
 /// A number that is the smaller, the larger the logit: integers sort faster than floats.
