@@ -21,7 +21,7 @@ ROUNDS = 5
 SECONDS = 0.3
 EPSILON = 1e-5
 VOCABULARY = 50_257
-CHUNK = 125
+CHUNK = 62
 HEAD = """# Kernels against their compositions and against torch
 
 ```sh
