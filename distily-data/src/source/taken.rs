@@ -144,6 +144,9 @@ impl SourceRows<'_> {
             };
             open.read += 1;
             let row = row.map_err(|problem| open.file.problem(open.read, problem))?;
+            if open.read == 1 {
+                check_columns(self.config, open.file, &row)?;
+            }
             self.row += 1;
             if self.row <= self.range.start || !self.sample.as_mut().is_none_or(Sample::takes) {
                 continue;
@@ -167,6 +170,23 @@ impl Iterator for SourceRows<'_> {
     }
 }
 
+/// A file's first row has all columns that are wanted, also where it is not taken itself.
+fn check_columns(config: &SourceConfig, file: &DataFile, first: &Row) -> Result<(), DataError> {
+    let names = config.columns.names();
+    match names.into_iter().find(|name| !has(first, name)) {
+        None => Ok(()),
+        Some(missing) => Err(DataError::Column {
+            file: file.path().to_owned(),
+            column: missing.to_owned(),
+            has: first.iter().map(|(name, _)| name.clone()).collect(),
+        }),
+    }
+}
+
+fn has(row: &Row, name: &str) -> bool {
+    row.iter().any(|(there, _)| there == name)
+}
+
 fn take(
     config: &SourceConfig,
     file: &DataFile,
@@ -175,20 +195,10 @@ fn take(
 ) -> Result<Taken, DataError> {
     let columns = &config.columns;
     // A later line of JSON may leave out what is null.
-    if number > 1 {
-        for name in columns.names() {
-            if !row.iter().any(|(there, _)| there == name) {
-                row.push((name.to_owned(), Cell::Null));
-            }
+    for name in columns.names() {
+        if !has(&row, name) {
+            row.push((name.to_owned(), Cell::Null));
         }
-    }
-    let there = |name: &&str| row.iter().any(|(there, _)| there == name);
-    if let Some(missing) = columns.names().into_iter().find(|name| !there(name)) {
-        return Err(DataError::Column {
-            file: file.path().to_owned(),
-            column: missing.to_owned(),
-            has: row.into_iter().map(|(name, _)| name).collect(),
-        });
     }
     let problem = |problem| file.problem(number, problem);
     let Some(document) = columns.document(row).map_err(problem)? else {

@@ -20,8 +20,18 @@ fn a_column_that_is_not_there_is_told_by_those_that_are() {
         "a.parquet",
         parquet(&[Some(b"a")], Compression::SNAPPY),
     );
-    for name in ["a.jsonl", "a.csv"] {
-        let problem = error(folder, json!({ "name": name }));
+    put(
+        folder,
+        "b.jsonl",
+        "{\"story\": \"a\", \"id\": 1}\n{\"story\": \"b\", \"id\": 2}\n",
+    );
+    for (name, split) in [
+        ("a.jsonl", "train"),
+        ("a.csv", "train"),
+        // Also where the first row is not taken.
+        ("b.jsonl", "train[1:]"),
+    ] {
+        let problem = error(folder, json!({ "name": name, "split": split }));
         told(
             &problem,
             &[name, "no column `text`", "`id`", "`story`", "`columns`"],
