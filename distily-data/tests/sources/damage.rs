@@ -208,6 +208,26 @@ fn no_damage_to_a_parquet_file_is_a_panic() {
 }
 
 #[test]
+fn a_dictionary_that_claims_more_than_it_holds_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let mut bytes = parquet(&[Some(b"a")], Compression::UNCOMPRESSED);
+    // The header of a page that is a dictionary, up to its number of values (Thrift's compact protocol).
+    let header =
+        |b: &[u8]| [b[0], b[1], b[2], b[4], b[6], b[7]] == [0x15, 4, 0x15, 0x15, 0x4c, 0x15];
+    let starts: Vec<usize> = (0..bytes.len() - 9)
+        .filter(|&at| header(&bytes[at..at + 9]))
+        .collect();
+    assert!(!starts.is_empty());
+    for start in starts {
+        bytes[start + 8] = 63 << 1;
+    }
+    put(folder, "a.parquet", bytes);
+    let problem = error(folder, json!({ "name": "a.parquet" }));
+    told(&problem, &["a.parquet", "a dictionary of 63 values in"]);
+}
+
+#[test]
 fn a_table_with_uneven_rows_is_told() {
     let folder = tempfile::tempdir().unwrap();
     put(folder.path(), "a.csv", "text,id\na,1\nb, with, commas,2\n");

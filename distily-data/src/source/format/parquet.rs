@@ -54,7 +54,9 @@ fn projected<T: 'static>(
     read: fn(Row) -> Result<T, String>,
 ) -> Result<Records<T>, DataError> {
     let schema = reader.metadata().file_metadata().schema().name().to_owned();
+    let names: Vec<String> = fields.iter().map(|field| field.name().to_owned()).collect();
     let projected = caught(|| {
+        check_dictionaries(&reader, &names)?;
         let projection = Type::group_type_builder(&schema)
             .with_fields(fields)
             .build()?;
@@ -67,6 +69,38 @@ fn projected<T: 'static>(
             Err(problem) => Some(Err(damaged(&problem))),
         }
     })))
+}
+
+/// The library reserves as many values as a dictionary claims, which may end the process: refuses one
+/// that has more than its bytes can hold. Of other pages, headers are read alone.
+fn check_dictionaries(
+    reader: &SerializedFileReader<File>,
+    names: &[String],
+) -> Result<(), ParquetError> {
+    for number in 0..reader.num_row_groups() {
+        let group = reader.get_row_group(number)?;
+        for column in 0..group.num_columns() {
+            let path = group.metadata().column(column).column_path().parts();
+            if path.first().is_none_or(|name| !names.contains(name)) {
+                continue;
+            }
+            let mut pages = group.get_column_page_reader(column)?;
+            while let Some(page) = pages.peek_next_page()? {
+                if !page.is_dict {
+                    pages.skip_next_page()?;
+                } else if let Some(page) = pages.get_next_page()? {
+                    let (values, bytes) = (page.num_values(), page.buffer().len());
+                    // Of values without width there is one.
+                    if values as usize > bytes.max(1) {
+                        return Err(ParquetError::General(format!(
+                            "a dictionary of {values} values in {bytes} bytes"
+                        )));
+                    }
+                }
+            }
+        }
+    }
+    Ok(())
 }
 
 fn field(reader: &SerializedFileReader<File>, column: &str) -> Option<TypePtr> {
