@@ -19,7 +19,6 @@ use std::path::{Path, PathBuf};
 /// [`record`](Self::record) and [`import`](Self::import) end the open shard themselves; after
 /// [`record_likely`](Self::record_likely), [`finish`](Self::finish) does it.
 #[derive(Debug)]
-#[must_use = "a recorder that is dropped before `finish` loses its open shard"]
 pub struct Recorder {
     folder: PathBuf,
     manifest: Manifest,

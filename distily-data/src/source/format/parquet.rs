@@ -90,7 +90,7 @@ fn check_dictionaries(
                     pages.skip_next_page()?;
                 } else if let Some(page) = pages.get_next_page()? {
                     let (values, bytes) = (page.num_values(), page.buffer().len());
-                    // Of values without width there is one.
+                    // A value takes a byte or more, but for that of no width, which is one.
                     if values as usize > bytes.max(1) {
                         return Err(ParquetError::General(format!(
                             "a dictionary of {values} values in {bytes} bytes"
