@@ -15,10 +15,10 @@ use distily_fuzz::{begin_with, content, folder, halves, replaced, sealed};
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 use std::fs;
+use std::ops::Range;
 use std::sync::{Arc, LazyLock};
 
 const INDEX: &str = "HASH-OF-INDEX";
-const SHARD: &str = "HASH-OF-SHARD";
 
 /// Logits and hidden states that are the same everywhere.
 #[derive(Debug, Clone)]
@@ -97,11 +97,8 @@ fn input(vocabulary: usize, codec: Codec) -> Vec<u8> {
         .expect("a recording");
     let text = content(&folder.path().join("manifest.json"));
     let manifest: Value = serde_json::from_str(&text).expect("JSON");
-    let hash = |name: &str| manifest["shards"][0][name].as_str().expect("a hash");
-    let words = [
-        (hash("index_blake3"), INDEX.to_owned()),
-        (hash("blake3"), SHARD.to_owned()),
-    ];
+    let hash = manifest["shards"][0]["blake3"].as_str().expect("a hash");
+    let words = [(hash, INDEX.to_owned())];
     let shard = fs::read(folder.path().join("shard-00000.safetensors")).expect("a shard");
     [replaced(text.as_bytes(), &words), vec![0], shard].concat()
 }
@@ -142,22 +139,72 @@ fn read(manifest: &Value) -> Result<(), RecordingError> {
     Ok(())
 }
 
+/// Makes the hashes of a shard's rows fit, as far as its header says where they are; and where the data
+/// begins.
+fn hash_rows(shard: &mut [u8]) -> Option<usize> {
+    let length = u64::from_le_bytes(*shard.first_chunk()?);
+    let start = usize::try_from(length).ok()?.checked_add(8)?;
+    let header: Value = serde_json::from_slice(shard.get(8..start)?).ok()?;
+    let range = |name: &str| -> Option<Range<usize>> {
+        let [from, to]: [usize; 2] =
+            serde_json::from_value(header.get(name)?["data_offsets"].clone()).ok()?;
+        let range = start.checked_add(from)?..start.checked_add(to)?;
+        (range.start <= range.end && range.end <= shard.len()).then_some(range)
+    };
+    let words = |name: &str| -> Option<Vec<usize>> {
+        let words = shard[range(name)?].as_chunks().0.iter();
+        Some(
+            words
+                .map(|&word| u32::from_le_bytes(word) as usize)
+                .collect(),
+        )
+    };
+    let (tokens, entries, hashes) = (
+        words("row_tokens")?,
+        words("row_entries")?,
+        range("row_hashes")?,
+    );
+    let data_start = range("row_entries")?.end;
+    let mut data: Vec<(Range<usize>, bool)> = Vec::new();
+    for (name, of_entries) in [
+        ("ids", true),
+        ("log_probabilities", header.get("ids").is_some()),
+        ("tail", false),
+        ("lengths", false),
+        ("hidden.1", false),
+        ("counts", true),
+    ] {
+        data.extend(range(name).map(|range| (range, of_entries)));
+    }
+    let mut hashers = vec![blake3::Hasher::new(); tokens.len().min(entries.len())];
+    for (range, of_entries) in data {
+        let counts = if of_entries { &entries } else { &tokens };
+        let all: usize = counts.iter().sum();
+        let each = range.len().checked_div(all).unwrap_or(0);
+        let mut at = range.start;
+        for (hasher, count) in hashers.iter_mut().zip(counts) {
+            let end = at.checked_add(count.checked_mul(each)?)?;
+            hasher.update(shard.get(at..end)?);
+            at = end;
+        }
+    }
+    for (to, hasher) in shard[hashes].chunks_exact_mut(32).zip(hashers) {
+        to.copy_from_slice(hasher.finalize().as_bytes());
+    }
+    Some(data_start)
+}
+
 fuzz_target!(init: begin_with("recording", inputs()), |input: &[u8]| {
     let (text, shard) = halves(input);
+    let mut shard = shard.to_vec();
     let manifest: Value = serde_json::from_slice(text).unwrap_or_default();
+    let index = hash_rows(&mut shard).unwrap_or(0);
     let shards = manifest["shards"].as_array().map_or(0, Vec::len).min(3);
     for number in 0..shards {
         let file = folder().join(format!("shard-{number:05}.safetensors"));
-        fs::write(file, shard).expect("a file");
+        fs::write(file, &shard).expect("a file");
     }
-    let header = shard.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
-    let rows = manifest["shards"][0]["rows"].as_u64().unwrap_or(0);
-    let index = header.saturating_add(8).saturating_add(rows.saturating_mul(40));
-    let index = &shard[..shard.len().min(index as usize)];
-    let words = [
-        (INDEX, blake3::hash(index).to_string()),
-        (SHARD, blake3::hash(shard).to_string()),
-    ];
+    let words = [(INDEX, blake3::hash(&shard[..index]).to_string())];
     let text = sealed(&replaced(text, &words));
     fs::write(folder().join("manifest.json"), text).expect("a file");
     if let Err(problem) = read(&manifest) {

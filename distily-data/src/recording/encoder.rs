@@ -1,4 +1,4 @@
-use super::layout::{narrow_counts, narrow_ids};
+use super::layout::{Layout, narrow_counts, narrow_ids};
 use super::{Codec, RecordingConfig};
 use distily_kernels::{drawn_ids, likeliest_ids, probabilities_of};
 use half::f16;
@@ -28,6 +28,24 @@ pub(super) struct Encoded {
     pub(super) data: Vec<Vec<u8>>,
 }
 
+impl Encoded {
+    pub(super) fn bytes(&self) -> usize {
+        self.data.iter().map(Vec::len).sum()
+    }
+
+    /// Appends the tokens that follow.
+    pub(super) fn append(&mut self, next: Self) {
+        self.tokens += next.tokens;
+        self.entries += next.entries;
+        for (data, next) in self.data.iter_mut().zip(next.data) {
+            data.extend(next);
+        }
+    }
+}
+
+/// Tokens are encoded in parts of so much data, by which large rows are cut into shards.
+const PART_BYTES: u64 = 1 << 20;
+
 /// A token's chosen ids.
 enum Chosen {
     All(Vec<f16>),
@@ -36,14 +54,20 @@ enum Chosen {
 }
 
 impl RecordingConfig {
+    /// How many tokens a part has at most.
+    fn part_tokens(&self) -> usize {
+        let most = Layout::most_token_bytes(self).unwrap_or(u64::MAX);
+        (PART_BYTES / most.max(1)).max(1) as usize
+    }
+
     /// Encodes the logits of some tokens, `[tokens, vocabulary]`, and their hidden states in each of
-    /// the layers that are kept, `[tokens, width]`.
+    /// the layers that are kept, `[tokens, width]`, in parts.
     pub(super) fn encode(
         &self,
         logits: &[f32],
         hidden: &[Vec<f32>],
         generator: &mut impl Rng,
-    ) -> Result<Encoded, String> {
+    ) -> Result<Vec<Encoded>, String> {
         let vocabulary = self.shape.vocabulary;
         let tokens = logits.len() / vocabulary;
         let draws = match self.codec {
@@ -70,7 +94,7 @@ impl RecordingConfig {
         &self,
         likely: impl IntoIterator<Item = Vec<(usize, f64)>>,
         hidden: &[Vec<f32>],
-    ) -> Result<Encoded, String> {
+    ) -> Result<Vec<Encoded>, String> {
         let Codec::TopK { k, p } = self.codec else {
             return Err("likely ids are given, but the codec is not `top_k`".to_owned());
         };
@@ -102,9 +126,23 @@ impl RecordingConfig {
         self.encode_all(&chosen, hidden)
     }
 
-    fn encode_all(&self, chosen: &[Chosen], hidden: &[Vec<f32>]) -> Result<Encoded, String> {
+    fn encode_all(&self, chosen: &[Chosen], hidden: &[Vec<f32>]) -> Result<Vec<Encoded>, String> {
+        let (most, width) = (self.part_tokens(), self.shape.width);
+        let parts = (0..).step_by(most).zip(chosen.chunks(most));
+        let encode = |(first, chosen): (usize, &[Chosen])| {
+            let range = first * width..(first + chosen.len()) * width;
+            self.encode_part(chosen, hidden.iter().map(|states| &states[range.clone()]))
+        };
+        parts.map(encode).collect()
+    }
+
+    fn encode_part<'a>(
+        &self,
+        chosen: &[Chosen],
+        hidden: impl Iterator<Item = &'a [f32]>,
+    ) -> Result<Encoded, String> {
         let mut encoded = self.encode_chosen(chosen);
-        let hidden = hidden.iter().map(|states| {
+        let hidden = hidden.map(|states| {
             let states = to_f16(states);
             let fits = states.iter().all(|x| x.is_finite());
             fits.then(|| f16_bytes(&states))
@@ -198,7 +236,7 @@ impl RecordingConfig {
         known: &LikelyIds,
         tokens: std::ops::Range<usize>,
         entries: std::ops::Range<usize>,
-    ) -> Result<Encoded, String> {
+    ) -> Result<Vec<Encoded>, String> {
         let (ids, logs) = (
             &known.ids[entries.clone()],
             &known.log_probabilities[entries],
@@ -206,11 +244,20 @@ impl RecordingConfig {
         let (lengths, tails) = (&known.lengths[tokens.clone()], &known.tails[tokens]);
         self.check_known(lengths, ids, tails)?;
         check_masses(lengths, logs, tails)?;
-        Ok(Encoded {
-            tokens: lengths.len() as u64,
-            entries: ids.len() as u64,
-            data: self.top_k_data(ids, logs, tails, lengths),
-        })
+        let most = self.part_tokens();
+        let mut end = 0;
+        let parts = lengths.chunks(most).zip(tails.chunks(most));
+        let parts = parts.map(|(lengths, tails)| {
+            let start = end;
+            end += lengths.iter().sum::<usize>();
+            let (ids, logs) = (&ids[start..end], &logs[start..end]);
+            Encoded {
+                tokens: lengths.len() as u64,
+                entries: ids.len() as u64,
+                data: self.top_k_data(ids, logs, tails, lengths),
+            }
+        });
+        Ok(parts.collect())
     }
 
     /// Whether the ids are in the vocabulary, none twice, and not too many.

@@ -60,8 +60,8 @@ impl Tensor {
     }
 }
 
-/// The tensors that say where each row is.
-const INDEX: usize = 3;
+/// The tensors that say where each row is, and what its data's hash is.
+const INDEX: usize = 4;
 
 /// The index, and then what [`Encoded`](super::encoder::Encoded) holds, in its order. Wide elements come
 /// before narrow ones, so that each lies at a multiple of its size.
@@ -70,6 +70,7 @@ fn tensors(config: &RecordingConfig) -> Vec<Tensor> {
     let id = id_dtype(config.shape.vocabulary);
     let mut tensors = vec![
         Tensor::new("row_keys", "U8", Rows, Some(32)),
+        Tensor::new("row_hashes", "U8", Rows, Some(32)),
         Tensor::new("row_tokens", "U32", Rows, None),
         Tensor::new("row_entries", "U32", Rows, None),
     ];
@@ -133,7 +134,7 @@ impl Layout {
     /// `None` if no file is so large.
     pub(super) fn new(config: &RecordingConfig, counts: &Counts) -> Option<Self> {
         let tensors = tensors(config);
-        let mut header = r#"{"__metadata__":{"format":"distily recording 1"}"#.to_owned();
+        let mut header = r#"{"__metadata__":{"format":"distily recording 2"}"#.to_owned();
         let (mut starts, mut end) = (Vec::new(), 0u64);
         for tensor in &tensors {
             let start = end;
@@ -176,6 +177,35 @@ impl Layout {
         };
         let all = self.tensors.iter().zip(&self.starts);
         all.skip(INDEX).map(range).collect()
+    }
+
+    /// The same bytes, counted from the beginning of their tensor.
+    pub(super) fn ranges_in_tensors(
+        &self,
+        from: &Counts,
+        to: &Counts,
+    ) -> Option<Vec<Range<usize>>> {
+        let ranges = self.ranges(from, to)?.into_iter();
+        let starts = &self.starts[INDEX..];
+        let within = |(range, start): (Range<u64>, &u64)| {
+            (range.start - start) as usize..(range.end - start) as usize
+        };
+        Some(ranges.zip(starts).map(within).collect())
+    }
+
+    /// The most data that a token may have.
+    pub(super) fn most_token_bytes(config: &RecordingConfig) -> Option<u64> {
+        let token = Counts {
+            rows: 0,
+            tokens: 1,
+            entries: config.codec.most_ids(config.shape.vocabulary) as u64,
+        };
+        let tensors = tensors(config);
+        let bytes = tensors
+            .iter()
+            .skip(INDEX)
+            .map(|tensor| tensor.bytes(&token));
+        bytes.sum()
     }
 
     /// How many data tensors there are.

@@ -21,12 +21,13 @@ pub(super) struct Manifest {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ShardRecord {
+    /// Where in its row the first token is: above 0, the shard goes on with the last row of the one before.
+    pub(super) row_start: u64,
     pub(super) rows: u64,
     pub(super) tokens: u64,
     pub(super) entries: u64,
-    /// The BLAKE3 hash of the file up to the end of `row_entries`: the header and where each row is.
-    pub(super) index_blake3: ContentHash,
-    /// The BLAKE3 hash of the file.
+    /// The BLAKE3 hash of the file up to the end of `row_entries`: of the header, of where each row is, and
+    /// of each row's hash, so that it stands for the whole file.
     pub(super) blake3: ContentHash,
 }
 
@@ -41,7 +42,7 @@ impl ShardRecord {
 }
 
 /// Another number for another layout of the files.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 const MANIFEST: &str = "manifest.json";
 
@@ -60,7 +61,8 @@ impl Manifest {
     }
 
     pub(super) fn rows(&self) -> u64 {
-        self.shards.iter().map(|shard| shard.rows).sum()
+        let begun = |shard: &ShardRecord| shard.rows - u64::from(shard.row_start > 0);
+        self.shards.iter().map(begun).sum()
     }
 
     pub(super) fn write(&self, folder: &Path) -> Result<(), RecordingError> {
@@ -91,6 +93,9 @@ impl Manifest {
             .recording
             .check()
             .map_err(|problem| damaged(problem.to_string()))?;
+        if let Some(empty) = manifest.shards.iter().position(|shard| shard.rows == 0) {
+            return Err(damaged(format!("shard {empty} has no rows")));
+        }
         Ok(Some(manifest))
     }
 }

@@ -8,6 +8,7 @@ mod provenance;
 mod recorder;
 mod row_key;
 mod shard;
+mod stored;
 
 use crate::TokenRows;
 use burn::tensor::{Device, Int, Tensor, TensorData};
@@ -20,10 +21,9 @@ use encoder::Encoded;
 use manifest::Manifest;
 use rayon::prelude::*;
 pub(crate) use row_key::{Row, rows_of};
-use shard::Shard;
-use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use stored::{Place, Stored};
 
 pub use codec::Codec;
 pub use encoder::LikelyIds;
@@ -39,20 +39,11 @@ const AT_ONCE: usize = 64;
 /// `RECORDING.md` says.
 ///
 /// A row is known by the hash of its tokens' ids, positions and segments. Opening reads where rows
-/// are; a shard is compared with its hash when one of its rows is first wanted.
+/// are; a row is compared with its hash whenever it is read.
 #[derive(Debug, Clone)]
 pub struct Recording {
     stored: Arc<Stored>,
     device: Device,
-}
-
-#[derive(Debug)]
-struct Stored {
-    folder: PathBuf,
-    config: RecordingConfig,
-    shards: Vec<Shard>,
-    /// The shard of each row, and which of its rows it is.
-    rows: HashMap<[u8; 32], (usize, usize)>,
 }
 
 impl Recording {
@@ -69,22 +60,9 @@ impl Recording {
     ) -> Result<Self, RecordingError> {
         let folder = folder.into();
         let manifest = Manifest::existing(&folder)?;
-        let config = manifest.recording;
-        config.provenance.check(expected, &folder)?;
-        let (mut shards, mut rows) = (Vec::new(), HashMap::new());
-        for (number, record) in manifest.shards.iter().enumerate() {
-            let (shard, keys) = Shard::open(&folder, number, &config, record)?;
-            let places = (0..).map(|row| (number, row));
-            rows.extend(keys.into_iter().zip(places));
-            shards.push(shard);
-        }
+        manifest.recording.provenance.check(expected, &folder)?;
         Ok(Self {
-            stored: Arc::new(Stored {
-                folder,
-                config,
-                shards,
-                rows,
-            }),
+            stored: Arc::new(Stored::open(&folder, &manifest)?),
             device: device.clone().without_autodiff(),
         })
     }
@@ -96,7 +74,7 @@ impl Recording {
 
     /// How many different rows are recorded.
     pub fn rows(&self) -> usize {
-        self.stored.rows.len()
+        self.stored.len()
     }
 
     /// How many of these rows are not recorded: training fails at the first of them.
@@ -107,7 +85,7 @@ impl Recording {
     pub fn missing(&self, rows: &TokenRows) -> Result<usize, RecordingError> {
         let mut missing = 0;
         for batch in rows.in_order(AT_ONCE) {
-            let unknown = |row: &&Row| !self.stored.rows.contains_key(row.key.as_bytes());
+            let unknown = |row: &&Row| self.stored.place(row.key.as_bytes()).is_none();
             missing += rows_of(&batch?).iter().filter(unknown).count();
         }
         Ok(missing)
@@ -119,7 +97,7 @@ impl Recording {
     ///
     /// [`RecordingError::Damaged`] with the file and the place, [`RecordingError::Io`].
     pub fn verify(&self) -> Result<(), RecordingError> {
-        self.stored.shards.par_iter().try_for_each(Shard::check)
+        self.stored.check()
     }
 }
 
@@ -185,27 +163,25 @@ impl Stored {
     }
 
     /// The rows of a batch as they were encoded; `None` for one that is padding alone.
-    fn read(&self, rows: Vec<Row>) -> Result<Vec<Option<ReadRow<'_>>>, ForwardError> {
+    fn read(&self, rows: Vec<Row>) -> Result<Vec<Option<ReadRow>>, ForwardError> {
         let rows = rows.into_par_iter().enumerate().map(|(at, row)| {
             if row.places.is_empty() {
                 return Ok(None);
             }
-            let &(shard, of_shard) = self.rows.get(row.key.as_bytes()).ok_or_else(|| {
+            let place = self.place(row.key.as_bytes()).ok_or_else(|| {
                 ForwardError::Unanswered(format!(
                     "{}: row {at} of the batch is none of the {} recorded rows: the batches have to be of the rows that were recorded, and the recording complete",
                     self.folder.display(),
-                    self.rows.len()
+                    self.len()
                 ))
             })?;
-            let shard = &self.shards[shard];
-            let damaged = |problem| shard.damaged(of_shard, problem);
-            let encoded = shard.row(of_shard);
-            let row = encoded.and_then(|encoded| {
+            let damaged = |problem| self.damaged(place, problem);
+            let row = self.row(place).and_then(|encoded| {
                 if encoded.tokens != row.places.len() as u64 {
                     return Err(damaged(format!("{} tokens", encoded.tokens)));
                 }
                 let lengths = encoded.lengths(&self.config).map_err(damaged)?;
-                Ok(ReadRow { shard, of_shard, places: row.places, lengths, encoded })
+                Ok(ReadRow { place, places: row.places, lengths, encoded })
             });
             row.map(Some).map_err(|problem| ForwardError::Unanswered(problem.to_string()))
         });
@@ -213,16 +189,9 @@ impl Stored {
     }
 }
 
-impl Shard {
-    fn damaged(&self, row: usize, problem: String) -> RecordingError {
-        RecordingError::damaged(&self.file, format!("row {row}: {problem}"))
-    }
-}
-
 /// A row of a batch, and what was recorded of it.
-struct ReadRow<'a> {
-    shard: &'a Shard,
-    of_shard: usize,
+struct ReadRow {
+    place: Place,
     /// Where its tokens stand.
     places: Vec<usize>,
     /// How many ids each has; none in the full codec.
@@ -233,7 +202,7 @@ struct ReadRow<'a> {
 /// What was recorded of a batch.
 struct Read<'a> {
     stored: &'a Stored,
-    rows: Vec<Option<ReadRow<'a>>>,
+    rows: Vec<Option<ReadRow>>,
     shape: [usize; 2],
     device: &'a Device,
 }
@@ -243,8 +212,7 @@ impl Read<'_> {
         let config = &self.stored.config;
         let [rows, length] = self.shape;
         if let Codec::Full = config.codec {
-            let fill =
-                |row: &ReadRow<'_>, to: &mut [f32]| row.encoded.full(config, &row.places, to);
+            let fill = |row: &ReadRow, to: &mut [f32]| row.encoded.full(config, &row.places, to);
             return Ok(Distribution::Logits(
                 self.dense(config.shape.vocabulary, fill)?,
             ));
@@ -268,7 +236,7 @@ impl Read<'_> {
                 };
                 row.encoded
                     .sparse(config, &row.lengths, &row.places, &mut to)
-                    .map_err(|problem| row.shard.damaged(row.of_shard, problem))
+                    .map_err(|problem| self.stored.damaged(row.place, problem))
             })?;
         let ids = TensorData::new(ids, [rows, length, k]);
         let probabilities = TensorData::new(probabilities, [rows, length, k]);
@@ -303,7 +271,7 @@ impl Read<'_> {
     fn dense(
         &self,
         width: usize,
-        fill: impl Fn(&ReadRow<'_>, &mut [f32]) -> Result<(), String> + Sync,
+        fill: impl Fn(&ReadRow, &mut [f32]) -> Result<(), String> + Sync,
     ) -> Result<Tensor<3>, RecordingError> {
         let [rows, length] = self.shape;
         let mut values = vec![0.0; rows * length * width];
@@ -313,7 +281,7 @@ impl Read<'_> {
             .try_for_each(|(to, row)| match row {
                 None => Ok(()),
                 Some(row) => {
-                    fill(row, to).map_err(|problem| row.shard.damaged(row.of_shard, problem))
+                    fill(row, to).map_err(|problem| self.stored.damaged(row.place, problem))
                 }
             })?;
         let values = TensorData::new(values, [rows, length, width]);

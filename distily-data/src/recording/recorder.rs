@@ -1,12 +1,14 @@
 use super::encoder::{Encoded, LikelyIds};
 use super::manifest::Manifest;
 use super::row_key::{Row, rows_of};
-use super::shard::{OpenShard, Shard};
+use super::shard::OpenShard;
+use super::stored::Stored;
 use super::{Codec, RecordingConfig, RecordingError};
 use crate::{DataError, Import, TokenRows};
 use burn::tensor::{FloatDType, Int, Tensor};
 use distily_core::{Answer, Distribution, Feature, Seed, Taps, Teacher, TokenBatch};
 use rayon::prelude::*;
+use std::borrow::Borrow;
 use std::fs::{self, File, TryLockError};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -27,8 +29,10 @@ pub struct Recorder {
     _lock: File,
 }
 
-/// A shard is written with the row that brings it to this: of rows up to 4 MiB, 12 to 16 MiB.
+/// A shard is written with the row that brings it to this, and before one that brings it above
+/// [`MOST_BYTES`]; a row above that is cut into shards of this at most.
 const SHARD_BYTES: usize = 12 << 20;
+const MOST_BYTES: usize = 16 << 20;
 
 /// Tokens whose logits are computed at a time.
 const CHUNK: usize = 64;
@@ -56,9 +60,7 @@ impl Recorder {
             }
             Some(manifest) => {
                 check_same(&manifest.recording, &config, &folder)?;
-                for (number, record) in manifest.shards.iter().enumerate() {
-                    Shard::open(&folder, number, &manifest.recording, record)?;
-                }
+                Stored::open(&folder, &manifest)?;
                 manifest
             }
         };
@@ -190,7 +192,7 @@ impl Recorder {
                 return Err(problem(said.to_owned()));
             }
             let encoded = config.encode_likely(likely, &[]).map_err(problem)?;
-            self.push(row, &[encoded])?;
+            self.push(row, &encoded)?;
         }
         Ok(())
     }
@@ -252,7 +254,7 @@ impl Recorder {
             (tokens, entries)
         });
         let ranges: Vec<_> = ranges.collect();
-        let encoded: Vec<Encoded> = ranges
+        let encoded: Vec<Vec<Encoded>> = ranges
             .into_par_iter()
             .enumerate()
             .map(|(row, (tokens, entries))| {
@@ -262,7 +264,7 @@ impl Recorder {
             })
             .collect::<Result<_, _>>()?;
         for (row, encoded) in rows.iter().zip(encoded) {
-            self.push(row, &[encoded])?;
+            self.push(row, &encoded)?;
         }
         Ok(())
     }
@@ -276,23 +278,66 @@ impl Recorder {
         if self.open.rows() == 0 {
             return Ok(());
         }
-        let config = &self.manifest.recording;
-        let number = self.manifest.shards.len();
-        let record = self.open.write(&self.folder, number, config)?;
+        let open = OpenShard::new(&self.manifest.recording);
+        let whole = std::mem::replace(&mut self.open, open);
+        let written = self.write([&whole]);
+        if written.is_err() {
+            // There may be room when it is tried again.
+            self.open = whole;
+        }
+        written
+    }
+
+    /// Writes shards, all of which are part of the recording then, or none.
+    fn write(
+        &mut self,
+        shards: impl IntoIterator<Item = impl Borrow<OpenShard>>,
+    ) -> Result<(), RecordingError> {
         let mut manifest = self.manifest.clone();
-        manifest.shards.push(record);
+        for shard in shards {
+            let number = manifest.shards.len();
+            let record = shard
+                .borrow()
+                .write(&self.folder, number, &manifest.recording)?;
+            manifest.shards.push(record);
+        }
         manifest.write(&self.folder)?;
         self.manifest = manifest;
-        self.open = OpenShard::new(&self.manifest.recording);
         Ok(())
     }
 
     fn push(&mut self, row: &Row, parts: &[Encoded]) -> Result<(), RecordingError> {
+        let bytes: usize = parts.iter().map(Encoded::bytes).sum();
+        if self.open.data_bytes() + bytes > MOST_BYTES {
+            self.finish()?;
+        }
+        if bytes > MOST_BYTES {
+            return self.push_large(row, parts, bytes.div_ceil(SHARD_BYTES));
+        }
         self.open.push(row.key, parts);
         if self.open.data_bytes() >= SHARD_BYTES {
             self.finish()?;
         }
         Ok(())
+    }
+
+    /// Writes a row into so many shards of its own.
+    fn push_large(
+        &mut self,
+        row: &Row,
+        parts: &[Encoded],
+        shards: usize,
+    ) -> Result<(), RecordingError> {
+        let config = self.manifest.recording.clone();
+        let mut row_start = 0;
+        let shards = (0..shards).map(|shard| {
+            let mut open = OpenShard::within_row(&config, row_start);
+            let range = [shard, shard + 1].map(|at| parts.len() * at / shards);
+            open.push(row.key, &parts[range[0]..range[1]]);
+            row_start += open.tokens();
+            open
+        });
+        self.write(shards)
     }
 
     /// What the teacher says of a row of a batch.
@@ -348,7 +393,8 @@ impl Recorder {
             config.encode(&chosen(logits, places), &hidden, &mut generator)
         };
         let parts = row.places.chunks(CHUNK).map(encode);
-        parts.collect::<Result<_, _>>().map_err(unrecordable)
+        let parts: Vec<Vec<Encoded>> = parts.collect::<Result<_, _>>().map_err(unrecordable)?;
+        Ok(parts.into_iter().flatten().collect())
     }
 }
 

@@ -5,35 +5,59 @@ use super::{RecordingConfig, RecordingError};
 use crate::ContentHash;
 use crate::cache::read_exact_at;
 use distily_core::write_whole;
+use rayon::prelude::*;
 use std::fs::File;
-use std::io::Write;
+use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+
+/// The hash of a row: of its bytes in each data tensor, one after the other.
+fn row_hash<'a>(data: impl IntoIterator<Item = &'a [u8]>) -> ContentHash {
+    let mut hasher = blake3::Hasher::new();
+    for bytes in data {
+        hasher.update(bytes);
+    }
+    hasher.finalize().into()
+}
 
 /// The rows of a shard that is not written yet.
 #[derive(Debug)]
 pub(super) struct OpenShard {
     keys: Vec<u8>,
-    /// Of each row.
-    tokens: Vec<u32>,
-    entries: Vec<u32>,
+    /// What is before each row, and what is in all.
+    before: Vec<Counts>,
     data: Vec<Vec<u8>>,
-    counts: Counts,
+    /// Where in its row the first token is, which is 0 but in a shard with a part of a large row.
+    row_start: u64,
 }
 
 impl OpenShard {
     pub(super) fn new(config: &RecordingConfig) -> Self {
         Self {
             keys: Vec::new(),
-            tokens: Vec::new(),
-            entries: Vec::new(),
+            before: vec![Counts::default()],
             data: vec![Vec::new(); Layout::data_tensors(config)],
-            counts: Counts::default(),
+            row_start: 0,
         }
     }
 
+    /// A shard that begins within a row.
+    pub(super) fn within_row(config: &RecordingConfig, row_start: u64) -> Self {
+        Self {
+            row_start,
+            ..Self::new(config)
+        }
+    }
+
+    fn counts(&self) -> Counts {
+        self.before[self.before.len() - 1]
+    }
+
     pub(super) fn rows(&self) -> u64 {
-        self.counts.rows
+        self.counts().rows
+    }
+
+    pub(super) fn tokens(&self) -> u64 {
+        self.counts().tokens
     }
 
     pub(super) fn data_bytes(&self) -> usize {
@@ -43,19 +67,16 @@ impl OpenShard {
     /// The next row, in parts.
     pub(super) fn push(&mut self, key: ContentHash, parts: &[Encoded]) {
         self.keys.extend(key.as_bytes());
-        let (mut tokens, mut entries) = (0, 0);
+        let mut counts = self.counts();
+        counts.rows += 1;
         for part in parts {
-            tokens += part.tokens;
-            entries += part.entries;
+            counts.tokens += part.tokens;
+            counts.entries += part.entries;
             for (all, bytes) in self.data.iter_mut().zip(&part.data) {
                 all.extend_from_slice(bytes);
             }
         }
-        self.tokens.push(tokens as u32);
-        self.entries.push(entries as u32);
-        self.counts.rows += 1;
-        self.counts.tokens += tokens;
-        self.counts.entries += entries;
+        self.before.push(counts);
     }
 
     /// Writes the shard with a number, whole or not at all.
@@ -66,60 +87,76 @@ impl OpenShard {
         config: &RecordingConfig,
     ) -> Result<ShardRecord, RecordingError> {
         let file = shard_file(folder, shard);
-        let layout = Layout::new(config, &self.counts).expect("it is in memory");
-        let words = |words: &[u32]| le_bytes(words.iter().map(|word| word.to_le_bytes()));
-        let index = [
-            layout.header,
-            self.keys.clone(),
-            words(&self.tokens),
-            words(&self.entries),
-        ]
-        .concat();
-        let parts = || std::iter::once(&index).chain(&self.data);
-        let write = || {
-            write_whole(&file, |path| -> std::io::Result<()> {
-                let mut file = File::options().write(true).open(path)?;
-                parts().try_for_each(|part| file.write_all(part))
-            })
+        let counts = self.counts();
+        let layout = Layout::new(config, &counts).expect("it is in memory");
+        let mut index_hash = None;
+        let write = |path: &Path| -> io::Result<()> {
+            let mut file = File::options().write(true).open(path)?;
+            let write_data = || -> io::Result<()> {
+                file.seek(SeekFrom::Start(layout.data))?;
+                self.data.iter().try_for_each(|data| file.write_all(data))
+            };
+            let (written, index) = rayon::join(write_data, || self.index(&layout));
+            written?;
+            file.rewind()?;
+            index_hash = Some(ContentHash::of_file(&index));
+            file.write_all(&index)
         };
-        let hash = || {
-            let mut hasher = blake3::Hasher::new();
-            parts().for_each(|part| {
-                hasher.update(part);
-            });
-            hasher.finalize()
-        };
-        let (written, hash) = rayon::join(write, hash);
-        written.map_err(RecordingError::io(&file))?;
+        write_whole(&file, write).map_err(RecordingError::io(&file))?;
         Ok(ShardRecord {
-            rows: self.counts.rows,
-            tokens: self.counts.tokens,
-            entries: self.counts.entries,
-            index_blake3: ContentHash::of_file(&index),
-            blake3: hash.into(),
+            row_start: self.row_start,
+            rows: counts.rows,
+            tokens: counts.tokens,
+            entries: counts.entries,
+            blake3: index_hash.expect("it was written"),
         })
+    }
+
+    /// All before the data.
+    fn index(&self, layout: &Layout) -> Vec<u8> {
+        let hash = |row: &[Counts]| {
+            let ranges = layout.ranges_in_tensors(&row[0], &row[1]);
+            let ranges = ranges.expect("it is in memory").into_iter();
+            row_hash(
+                self.data
+                    .iter()
+                    .zip(ranges)
+                    .map(|(data, range)| &data[range]),
+            )
+        };
+        let hashes: Vec<ContentHash> = self.before.par_windows(2).map(hash).collect();
+        let words = |of: fn(&Counts) -> u64| {
+            let rows = self.before.windows(2);
+            le_bytes(rows.map(|row| ((of(&row[1]) - of(&row[0])) as u32).to_le_bytes()))
+        };
+        let mut index = layout.header.clone();
+        index.extend(&self.keys);
+        index.extend(hashes.iter().flat_map(ContentHash::as_bytes));
+        index.extend(words(|counts| counts.tokens));
+        index.extend(words(|counts| counts.entries));
+        index
     }
 }
 
-/// A shard on the disk. No byte of it is handed out before the file was compared with its hash.
+/// A shard on the disk. No row of it is handed out that was not compared with its hash.
 #[derive(Debug)]
 pub(super) struct Shard {
     pub(super) file: PathBuf,
     layout: Layout,
-    hash: ContentHash,
+    pub(super) keys: Vec<[u8; 32]>,
+    hashes: Vec<[u8; 32]>,
     /// What is before each row, and what is in all.
     before: Vec<Counts>,
-    checked: Mutex<bool>,
 }
 
 impl Shard {
-    /// Opens a shard, whose length and index are compared with the manifest; and the key of each row.
+    /// Opens a shard, whose length and index are compared with the manifest.
     pub(super) fn open(
         folder: &Path,
         shard: usize,
         config: &RecordingConfig,
         record: &ShardRecord,
-    ) -> Result<(Self, Vec<[u8; 32]>), RecordingError> {
+    ) -> Result<Self, RecordingError> {
         let path = shard_file(folder, shard);
         let io = || RecordingError::io(&path);
         let damaged = |problem: String| RecordingError::damaged(&path, problem);
@@ -131,7 +168,7 @@ impl Shard {
         // No more than the file has.
         let mut index = vec![0; layout.data as usize];
         read_exact_at(&file, &mut index, 0).map_err(io())?;
-        if ContentHash::of_file(&index) != record.index_blake3 {
+        if ContentHash::of_file(&index) != record.blake3 {
             let problem = format!(
                 "bytes 0 to {} have another hash than was written",
                 layout.data
@@ -139,10 +176,11 @@ impl Shard {
             return Err(damaged(problem));
         }
         let rows = record.rows as usize;
-        let (keys, words) = index
+        let index = index
             .strip_prefix(layout.header.as_slice())
-            .ok_or_else(|| damaged("its header is not what the manifest says".to_owned()))?
-            .split_at(32 * rows);
+            .ok_or_else(|| damaged("its header is not what the manifest says".to_owned()))?;
+        let (of_rows, words) = index.split_at(2 * 32 * rows);
+        let (keys, hashes) = of_rows.as_chunks().0.split_at(rows);
         let (tokens, entries) = words.as_chunks::<4>().0.split_at(rows);
         let mut at = Counts::default();
         let mut before = vec![at];
@@ -159,38 +197,22 @@ impl Shard {
             );
             return Err(damaged(problem));
         }
-        let keys = keys.as_chunks().0.to_vec();
-        let shard = Self {
+        Ok(Self {
             layout,
-            hash: record.blake3,
+            keys: keys.to_vec(),
+            hashes: hashes.to_vec(),
             before,
-            checked: Mutex::new(false),
             file: path,
-        };
-        Ok((shard, keys))
+        })
     }
 
-    /// Compares the file with its hash, if that was not done yet.
-    pub(super) fn check(&self) -> Result<(), RecordingError> {
-        // Whoever comes second waits, rather than read the file again.
-        let mut checked = self.checked.lock().unwrap_or_else(PoisonError::into_inner);
-        if !*checked {
-            let hash = ContentHash::of_content(&self.file);
-            if hash.map_err(RecordingError::io(&self.file))? != self.hash {
-                let problem = format!(
-                    "bytes 0 to {} have another hash than was written",
-                    self.layout.bytes
-                );
-                return Err(RecordingError::damaged(&self.file, problem));
-            }
-            *checked = true;
-        }
-        Ok(())
+    /// How many tokens of a row are in the shard.
+    pub(super) fn tokens(&self, row: usize) -> u64 {
+        self.before[row + 1].tokens - self.before[row].tokens
     }
 
-    /// A row as it was encoded.
+    /// A row as it was encoded, if its hash is what was written.
     pub(super) fn row(&self, row: usize) -> Result<Encoded, RecordingError> {
-        self.check()?;
         let (from, to) = (&self.before[row], &self.before[row + 1]);
         let ranges = self.layout.ranges(from, to).expect("it is in the file");
         let file = File::open(&self.file).map_err(RecordingError::io(&self.file))?;
@@ -200,10 +222,33 @@ impl Shard {
                 .map_err(RecordingError::io(&self.file))
                 .map(|()| bytes)
         };
+        let data: Vec<Vec<u8>> = ranges.into_iter().map(read).collect::<Result<_, _>>()?;
+        if row_hash(data.iter().map(Vec::as_slice)).as_bytes() != &self.hashes[row] {
+            return Err(self.damaged(row, "another hash than was written"));
+        }
         Ok(Encoded {
             tokens: to.tokens - from.tokens,
             entries: to.entries - from.entries,
-            data: ranges.into_iter().map(read).collect::<Result<_, _>>()?,
+            data,
         })
+    }
+
+    /// Compares all rows with their hashes.
+    pub(super) fn check(&self) -> Result<(), RecordingError> {
+        let rows = 0..self.hashes.len();
+        rows.into_par_iter()
+            .try_for_each(|row| self.row(row).map(|_| ()))
+    }
+
+    /// What is wrong with a row.
+    pub(super) fn damaged(&self, row: usize, problem: impl std::fmt::Display) -> RecordingError {
+        let tokens = self.before[row].tokens..self.before[row + 1].tokens;
+        RecordingError::damaged(
+            &self.file,
+            format!(
+                "row {row} of the file, its tokens {} to {}: {problem}",
+                tokens.start, tokens.end
+            ),
+        )
     }
 }

@@ -2,6 +2,8 @@
 //! other, and an error for any byte that is not as it was written.
 #![allow(clippy::unwrap_used)]
 
+mod damage;
+mod large;
 mod likely;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
@@ -453,43 +455,6 @@ fn files(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
         .collect();
     files.sort();
     files
-}
-
-#[test]
-fn each_of_1000_flipped_bits_and_100_cuts_of_each_file_is_found() {
-    let folder = tempfile::tempdir().unwrap();
-    let rows = rows(9, 9);
-    let config = config(&rows, 9, TOP_K, 1.0);
-    record(folder.path(), &rows, &config);
-    let files = files(folder.path());
-    assert_eq!(files.len(), 2);
-    let batch = rows.in_order(100).next().unwrap().unwrap();
-    let refused = |file: &Path| {
-        let answer = open(folder.path(), &config)
-            .and_then(|recording| Ok(recording.answer(&batch, &Taps::none())?));
-        let problem = answer.unwrap_err().to_string();
-        assert!(
-            problem.contains(file.file_name().unwrap().to_str().unwrap()),
-            "{problem}"
-        );
-    };
-    let mut generator = Seed(1).generator("flips", 0);
-    let mut random = |below: usize| (rand::Rng::next_u64(&mut generator) % below as u64) as usize;
-    for (file, content) in &files {
-        for flip in 0..1000 {
-            let mut other = content.clone();
-            other[random(content.len())] ^= 1 << random(8);
-            fs::write(file, &other).unwrap();
-            refused(file);
-            if flip < 100 {
-                fs::write(file, &content[..random(content.len())]).unwrap();
-                refused(file);
-            }
-        }
-        fs::write(file, content).unwrap();
-    }
-    fs::remove_file(&files[1].0).unwrap();
-    refused(&files[1].0);
 }
 
 /// `DISTILY_PYTHON=python cargo test --release -p distily-data -- --ignored`.
