@@ -8,15 +8,12 @@
 use anyhow::{Context, Result};
 use burn::module::Module;
 use clap::Parser;
-use distily::Trainer;
-use distily::core::{LanguageModel, LiveTeacher, Seed, Teacher};
-use distily::data::{Provenance, Recording};
+use distily::core::{LiveTeacher, Seed, Teacher};
+use distily::data::Recording;
 use distily::hub::Hub;
 use distily::kernels::TrainingAllocator;
-use distily::models::{Decoder, DecoderConfig, freeze};
-use distily_examples::{
-    Config, RecordedTeacher, Rows, TeacherConfig, compare, device, measure, train,
-};
+use distily::models::{Decoder, DecoderConfig};
+use distily_examples::{Config, Rows, TeacherConfig, compare, device, measure, train, trainer};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -36,9 +33,6 @@ struct Arguments {
     data: PathBuf,
 }
 
-/// Tokens that a norm of the teacher's hidden states is calibrated with, for each column of them.
-const CALIBRATION: usize = 8;
-
 fn main() -> Result<()> {
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
@@ -52,82 +46,46 @@ fn main() -> Result<()> {
         .with_context(|| format!("the output {}", config.output.display()))?;
     let device = device();
 
-    let folder = config.teacher.folder()?;
+    let folder = match &config.teacher {
+        TeacherConfig::Model(name) => Hub::from_env().model(name)?,
+        TeacherConfig::Recorded(_) => config.teacher.texts()?,
+    };
     let teacher_config = DecoderConfig::load(&folder)?;
     let rows = Rows::open(&config, &folder, &teacher_config, &arguments.data)?;
-    let Rows {
-        train: train_rows,
-        held_out,
-        ..
-    } = &rows;
     let (teacher, live): (Arc<dyn Teacher>, Option<Decoder>) = match &config.teacher {
         TeacherConfig::Model(_) => {
             let live = Decoder::load_frozen(&folder, config.teacher_precision, &device)?;
             (Arc::new(LiveTeacher::new(live.clone())), Some(live))
         }
-        TeacherConfig::Recorded(RecordedTeacher { recording, .. }) => {
-            let expected = Provenance {
-                tokenizer: rows.tokenizer,
-                data: train_rows.key(),
-                temperature: config.recorded_temperature()?,
-                ..Provenance::read(recording)?
-            };
-            let recording = Recording::open(recording, &expected, &device)?;
-            let (recorded, named) = (recording.shape(), teacher_config.shape());
-            // Of a teacher behind a server no more is known than its vocabulary.
-            let known = recorded.layers > 0;
+        TeacherConfig::Recorded(recorded) => {
+            let expected = recorded.provenance(&config, &folder, &rows)?;
+            let recording = Recording::open(&recorded.recording, &expected, &device)?;
+            let (got, named) = (recording.shape(), teacher_config.shape());
             anyhow::ensure!(
-                recorded == named || !known && recorded.vocabulary == named.vocabulary,
-                "the recording is of a model with {recorded:?}, but `teacher.model` has {named:?}"
+                got == named,
+                "the recording is of a model with {got:?}, but `teacher.model` has {named:?}"
             );
-            let missing = recording.missing(train_rows)?;
+            let missing = recording.missing(&rows.train)?;
             anyhow::ensure!(
                 missing == 0,
                 "{missing} of the {} rows are not recorded: `record` goes on where it ended",
-                train_rows.len()
+                rows.train.len()
             );
             (Arc::new(recording), None)
         }
     };
 
-    let seed = Seed(config.training.seed);
-    let student = &config.student;
-    let autodiff = device.clone().autodiff();
-    let model = match (&student.model, &student.config) {
-        (Some(name), _) => Decoder::load(&Hub::from_env().model(name)?, &autodiff)?,
-        (None, from) => {
-            let shape = match from {
-                Some(folder) => DecoderConfig::load(folder)?,
-                None => student.shape.of(&teacher_config)?,
-            };
-            match &live {
-                Some(live) => Decoder::student(&shape, live, &student.inherit, seed, &autodiff)?,
-                None if student.inherits() => {
-                    anyhow::bail!("a recording has no weights: leave `student.inherit` out")
-                }
-                None => Decoder::random(&shape, seed, &autodiff)?,
-            }
-        }
-    };
-    let model = freeze(model, &student.freeze)?
-        .with_gradient_checkpointing(student.gradient_checkpointing.iter().copied())?;
-    let objective = config.objective;
-    let objective = objective.build(&model.shape(), &teacher.shape(), seed, &autodiff)?;
-
-    let batches = train_rows.batches(config.training.batch_size);
-    let tokens = CALIBRATION * teacher.shape().width;
-    let enough = tokens.div_ceil(config.training.batch_size * config.data.length);
-    let calibration = batches.after(seed, 0).take(enough);
-    let calibration = calibration.collect::<Result<Vec<_>, _>>()?;
-    let objective = objective.calibrated(&*teacher, calibration)?;
-    let before = measure(&model.valid(), live.as_ref(), held_out)?;
-
-    let mut trainer = Trainer::new(model, teacher, objective, config.training.clone())?;
-    let took = train(&mut trainer, &config.training, train_rows, held_out)?;
+    let (student, seed) = (&config.student, Seed(config.training.seed));
+    let autodiff = device.autodiff();
+    let model = student.build(&teacher_config, live.as_ref(), seed, &autodiff)?;
+    let before = measure(&model.valid(), live.as_ref(), &rows.held_out)?;
+    let mut trainer = trainer(&config, &rows.train, model, teacher.clone(), &*teacher)?;
+    let took = train(&mut trainer, &config.training, &rows.train, &rows.held_out)?;
     let model = trainer.into_student();
     model.save(&config.output, student.stored_as)?;
     copy_texts(&folder, &config.output)?;
 
+    let held_out = &rows.held_out;
     let after = measure(&model, live.as_ref(), held_out)?;
     let teacher = match &live {
         Some(live) => Some((measure(live, None::<&Decoder>, held_out)?, size(&folder)?)),

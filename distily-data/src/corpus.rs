@@ -29,7 +29,9 @@ use std::path::Path;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CorpusConfig {
-    /// To train on: one after the other, or mixed by their weights until one is used up.
+    /// To train on: one after the other, or mixed by their weights until one is used up; none where all is to
+    /// measure with.
+    #[serde(default)]
     pub train: Vec<SourceConfig>,
     /// To measure with. Training documents that are among them are dropped.
     #[serde(default)]
@@ -68,10 +70,10 @@ impl CorpusConfig {
     ///
     /// [`DataError`] where a setting means nothing, or a file can't be had.
     pub fn open(&self, hub: &Hub, base: &Path) -> Result<Corpus, DataError> {
-        if self.train.is_empty() {
+        if self.train.is_empty() && self.held_out.is_empty() {
             return Err(DataError::Config {
                 field: "train",
-                got: "no source".to_owned(),
+                got: "no source, and none in `held_out`".to_owned(),
                 expected: "one or more",
             });
         }

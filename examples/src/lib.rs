@@ -4,16 +4,22 @@
 
 mod config;
 mod device;
+mod distillation;
 mod report;
 mod rows;
 mod stories;
+mod student;
+mod teacher;
 mod train;
 
-pub use config::{Config, Data, Evaluation, RecordedTeacher, Student, TeacherConfig};
+pub use config::{Config, Data, Evaluation};
 pub use device::device;
+pub use distillation::trainer;
 pub use report::{Measured, compare, measure};
-pub use rows::Rows;
+pub use rows::{Documents, Rows};
 pub use stories::Stories;
+pub use student::Student;
+pub use teacher::{ImportFrom, RecordedFrom, RecordedTeacher, TeacherConfig};
 pub use train::{Progress, train};
 
 /// The README's code is compiled with the documentation tests.

@@ -1,18 +1,77 @@
 use crate::Config;
-use anyhow::Result;
+use anyhow::{Context, Result};
 use distily::data::{
-    ChatTemplate, Columns, ContentHash, DocumentEncoder, DocumentSource, SourceConfig,
-    TextTokenizer, TokenCache, TokenRows,
+    ChatTemplate, Columns, ContentHash, Corpus, DataError, DocumentEncoder, DocumentSource, Import,
+    SourceConfig, TextTokenizer, TokenCache, TokenRows,
 };
 use distily::hub::Hub;
 use distily::models::DecoderConfig;
 use std::path::Path;
+
+/// A configuration's documents, and how its teacher reads them.
+#[derive(Debug)]
+pub struct Documents {
+    corpus: Corpus,
+    encoder: DocumentEncoder,
+    /// What is learnt from in place of the corpus.
+    import: Option<Import>,
+}
+
+impl Documents {
+    /// The data and the tokenizer in a teacher's folder; files are named relative to `data`.
+    ///
+    /// # Errors
+    ///
+    /// Where the tokenizer or the data can't be found.
+    pub fn open(
+        config: &Config,
+        folder: &Path,
+        teacher: &DecoderConfig,
+        data: &Path,
+    ) -> Result<Self> {
+        let tokenizer = TextTokenizer::load(&folder.join("tokenizer.json"))?;
+        tokenizer.check_vocabulary(teacher.vocabulary)?;
+        let source = &config.data.source;
+        let corpus = source
+            .open(&Hub::from_env(), data)
+            .context("`data.source`")?;
+        let chat = |source: &SourceConfig| matches!(source.columns, Columns::Chat { .. });
+        let chats = source.train.iter().chain(&source.held_out).any(chat);
+        let import = config.teacher.import();
+        Ok(Self {
+            corpus,
+            encoder: DocumentEncoder {
+                begin_of_text: tokenizer.begin_of_text()?,
+                end_of_text: teacher.end_of_text.first().copied(),
+                chat_template: chats.then(|| ChatTemplate::load(folder)).transpose()?,
+                ..DocumentEncoder::new(tokenizer)
+            },
+            import: import.map(|files| files.open(data)).transpose()?,
+        })
+    }
+
+    /// The keys of their entries in a cache.
+    ///
+    /// # Errors
+    ///
+    /// Where the documents can't be read.
+    pub fn keys(&self) -> Result<Vec<ContentHash>, DataError> {
+        let of_training = match self.import {
+            Some(_) => None,
+            None => Some(self.encoder.key(&self.corpus.train())?),
+        };
+        let of_held_out = self.encoder.key(&self.corpus.held_out())?;
+        Ok(of_training.into_iter().chain([of_held_out]).collect())
+    }
+}
 
 /// A configuration's data as a teacher reads it.
 #[derive(Debug)]
 pub struct Rows {
     /// To learn from.
     pub train: TokenRows,
+    /// What was imported to learn from, if it was.
+    pub import: Option<Import>,
     /// To measure on.
     pub held_out: TokenRows,
     /// What the teacher's tokenizer is.
@@ -20,7 +79,7 @@ pub struct Rows {
 }
 
 impl Rows {
-    /// The data by the tokenizer in a teacher's folder; files are named relative to `data`.
+    /// See [`Documents::open`]; the tokens are kept where the configuration says.
     ///
     /// # Errors
     ///
@@ -31,32 +90,26 @@ impl Rows {
         teacher: &DecoderConfig,
         data: &Path,
     ) -> Result<Self> {
-        let tokenizer = TextTokenizer::load(&folder.join("tokenizer.json"))?;
-        tokenizer.check_vocabulary(teacher.vocabulary)?;
-        let hash = tokenizer.hash();
-        let source = &config.data.source;
-        let corpus = source.open(&Hub::from_env(), data)?;
-        let chat = |source: &SourceConfig| matches!(source.columns, Columns::Chat { .. });
-        let chats = source.train.iter().chain(&source.held_out).any(chat);
-        let encoder = DocumentEncoder {
-            begin_of_text: tokenizer.begin_of_text()?,
-            end_of_text: teacher.end_of_text.first().copied(),
-            chat_template: chats.then(|| ChatTemplate::load(folder)).transpose()?,
-            ..DocumentEncoder::new(tokenizer)
-        };
+        let Documents {
+            corpus,
+            encoder,
+            import,
+        } = Documents::open(config, folder, teacher, data)?;
+        let (packing, length) = (config.data.packing, config.data.length);
         let cache = TokenCache::new(&config.data.cache);
-        let rows = |documents: &dyn DocumentSource| -> Result<TokenRows> {
-            let tokens = cache.tokens(documents, &encoder)?;
-            Ok(TokenRows::pack(
-                tokens,
-                config.data.packing,
-                config.data.length,
-            )?)
+        let rows = |documents: &dyn DocumentSource| -> Result<TokenRows, DataError> {
+            TokenRows::pack(cache.tokens(documents, &encoder)?, packing, length)
         };
         Ok(Self {
-            train: rows(&corpus.train())?,
-            held_out: rows(&corpus.held_out())?.limited_to(config.evaluation.tokens),
-            tokenizer: hash,
+            train: match &import {
+                Some(import) => import.rows(length)?,
+                None => rows(&corpus.train()).context("`data.source.train`")?,
+            },
+            import,
+            held_out: rows(&corpus.held_out())
+                .context("`data.source.held_out`")?
+                .limited_to(config.evaluation.tokens),
+            tokenizer: encoder.tokenizer.hash(),
         })
     }
 }

@@ -1,0 +1,225 @@
+use crate::{Config, Rows};
+use anyhow::{Context, Result};
+use distily::data::{
+    Codec, ContentHash, DataError, Import, ImportFormat, Provenance, RecordingConfig, ServerConfig,
+};
+use distily::hub::{Hub, RepoKind};
+use distily::models::{DecoderConfig, Precision};
+use serde::Deserialize;
+use std::path::{Path, PathBuf};
+
+/// Who teaches.
+#[derive(Debug, Deserialize)]
+#[serde(
+    untagged,
+    expecting = "a teacher is a folder or the id of a model on the hub, or { recording = \"FOLDER\", model = \"that of the recording\" }, and there `keep`, `hidden_layers` and `from` as the README says"
+)]
+pub enum TeacherConfig {
+    /// A Hugging Face folder, or the id of a model on the hub.
+    Model(String),
+    /// What was recorded of one.
+    Recorded(RecordedTeacher),
+}
+
+/// What the example `record` writes down of a model.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RecordedTeacher {
+    /// The recording's folder.
+    pub recording: PathBuf,
+    /// The model, whose tokenizer and configuration are read, and to record it its weights.
+    pub model: String,
+    /// What is kept of each token.
+    #[serde(default = "top_64")]
+    pub keep: Codec,
+    /// The layers (from 0) whose hidden states are kept beside those that the objective compares.
+    #[serde(default)]
+    pub hidden_layers: Vec<usize>,
+    /// What is recorded.
+    #[serde(default)]
+    pub from: RecordedFrom,
+}
+
+fn top_64() -> Codec {
+    Codec::TopK { k: 64, p: 1.0 }
+}
+
+/// Whom the example `record` asks.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RecordedFrom {
+    /// The model, here.
+    #[default]
+    Model,
+    /// A server that runs it.
+    Server(ServerConfig),
+    /// Nobody: another tool kept what it said. What is learnt from are the sequences of these files.
+    Import(ImportFrom),
+}
+
+/// Files of another tool.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImportFrom {
+    /// A file or a folder, relative to that of the data.
+    path: PathBuf,
+    /// Whose files they are.
+    format: ImportFormat,
+}
+
+impl ImportFrom {
+    /// Finds the files.
+    ///
+    /// # Errors
+    ///
+    /// Where there are none.
+    pub fn open(&self, data: &Path) -> Result<Import, DataError> {
+        Import::open(data.join(&self.path), self.format)
+    }
+}
+
+impl TeacherConfig {
+    /// The files of another tool that are learnt from, if they are.
+    pub(crate) fn import(&self) -> Option<&ImportFrom> {
+        match self {
+            Self::Recorded(RecordedTeacher {
+                from: RecordedFrom::Import(import),
+                ..
+            }) => Some(import),
+            _ => None,
+        }
+    }
+
+    /// The folder with the teacher's tokenizer and configuration.
+    ///
+    /// # Errors
+    ///
+    /// Where there is no such model.
+    pub fn texts(&self) -> Result<PathBuf> {
+        const TEXTS: [&str; 4] = [
+            "config.json",
+            "generation_config*.json",
+            "tokenizer*.json",
+            "chat_template*",
+        ];
+        let (Self::Model(name) | Self::Recorded(RecordedTeacher { model: name, .. })) = self;
+        Ok(Hub::from_env().resolve(RepoKind::Model, name, &TEXTS)?)
+    }
+}
+
+impl RecordedTeacher {
+    /// What the recording is of. The teacher is known by its weights where they are here; where they are
+    /// not, by what the recording says. One that is not here at all is known by its name.
+    ///
+    /// # Errors
+    ///
+    /// Where the objective has several temperatures, or neither weights nor a recording can be read.
+    pub fn provenance(&self, config: &Config, folder: &Path, rows: &Rows) -> Result<Provenance> {
+        let teacher = match &self.from {
+            RecordedFrom::Server(server) => ContentHash::of("served teacher", [&server.model]),
+            RecordedFrom::Import(_) => ContentHash::of("imported teacher", [&self.model]),
+            RecordedFrom::Model => match weights(folder, config.teacher_precision)? {
+                Some(hash) => hash,
+                None => Provenance::read(&self.recording)?.teacher,
+            },
+        };
+        Ok(Provenance {
+            teacher,
+            tokenizer: rows.tokenizer,
+            data: rows.train.key(),
+            temperature: match self.keep {
+                Codec::Full => 1.0,
+                _ => config.recorded_temperature()?,
+            },
+        })
+    }
+
+    /// What is recorded: of the layers, these and those that were named.
+    ///
+    /// # Errors
+    ///
+    /// As [`provenance`](Self::provenance).
+    pub fn recording(
+        &self,
+        config: &Config,
+        (folder, teacher): (&Path, &DecoderConfig),
+        rows: &Rows,
+        layers: impl Iterator<Item = usize>,
+    ) -> Result<RecordingConfig> {
+        let mut hidden_layers: Vec<usize> = layers.chain(self.hidden_layers.clone()).collect();
+        hidden_layers.sort_unstable();
+        hidden_layers.dedup();
+        Ok(RecordingConfig {
+            provenance: self.provenance(config, folder, rows)?,
+            shape: teacher.shape(),
+            codec: self.keep.clone(),
+            hidden_layers,
+        })
+    }
+}
+
+/// The hash of a folder's model, kept in so many bits; `None` without weights.
+fn weights(folder: &Path, precision: Precision) -> Result<Option<ContentHash>> {
+    let files = std::fs::read_dir(folder).and_then(|entries| {
+        let files = entries.map(|entry| Ok(entry?.path()));
+        files.collect::<std::io::Result<Vec<_>>>()
+    });
+    let mut files = files.with_context(|| folder.display().to_string())?;
+    files.retain(|file| file.extension().is_some_and(|end| end == "safetensors"));
+    if files.is_empty() {
+        return Ok(None);
+    }
+    files.sort();
+    files.push(folder.join("config.json"));
+    let weights = ContentHash::of_files(&files)?;
+    // Fewer bits are another teacher.
+    let precision = format!("{precision:?}");
+    let hash = ContentHash::of("teacher", [weights.as_bytes(), precision.as_bytes()]);
+    Ok(Some(hash))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_teacher_is_a_model_or_a_recording() {
+        let of =
+            |text: &str| toml::from_str::<std::collections::BTreeMap<String, TeacherConfig>>(text);
+        for recorded in [
+            r#"teacher = { recording = "a", model = "b" }"#,
+            r#"teacher = { recording = "a", model = "b", from = "model", hidden_layers = [3] }"#,
+            r#"teacher = { recording = "a", model = "b", from = { server = { address = "http://c", model = "d" } } }"#,
+            r#"teacher = { recording = "a", model = "b", from = { import = { path = "c", format = "vllm" } } }"#,
+        ] {
+            let recorded = of(recorded).unwrap();
+            assert!(matches!(recorded["teacher"], TeacherConfig::Recorded(_)));
+        }
+        assert!(matches!(
+            of(r#"teacher = "b""#).unwrap()["teacher"],
+            TeacherConfig::Model(_)
+        ));
+        for wrong in [
+            r#"teacher = { recording = "a" }"#,
+            r#"teacher = { recording = "a", model = "b", k = 1 }"#,
+            r#"teacher = { recording = "a", model = "b", from = "elsewhere" }"#,
+        ] {
+            let problem = of(wrong).unwrap_err().to_string();
+            assert!(problem.contains("that of the recording"), "{problem}");
+        }
+    }
+
+    #[test]
+    fn a_teacher_of_other_bits_or_weights_is_another() {
+        let folder = tempfile::tempdir().unwrap();
+        let hash = |precision| weights(folder.path(), precision).unwrap();
+        assert_eq!(hash(Precision::default()), None);
+        let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text);
+        write("config.json", "{}").unwrap();
+        write("model.safetensors", "1").unwrap();
+        let one = hash(Precision::F32);
+        assert!(one.is_some() && one != hash(Precision::Int8));
+        write("model.safetensors", "2").unwrap();
+        assert_ne!(one, hash(Precision::F32));
+    }
+}
