@@ -75,6 +75,7 @@ impl Segments {
     }
 
     /// The most tokens that a token sees.
+    #[cfg(feature = "flex")]
     pub(crate) fn window(&self) -> usize {
         self.window
     }

@@ -1,3 +1,4 @@
+mod answered;
 mod codec;
 mod decode;
 mod encoder;

@@ -3,14 +3,12 @@ use super::manifest::Manifest;
 use super::row_key::{Row, rows_of};
 use super::shard::OpenShard;
 use super::stored::Stored;
-use super::{Codec, RecordingConfig, RecordingError};
+use super::{RecordingConfig, RecordingError};
 use crate::{DataError, Import, TokenRows};
-use burn::tensor::{FloatDType, Int, Tensor};
-use distily_core::{Answer, Distribution, Feature, Seed, Taps, Teacher, TokenBatch};
+use distily_core::{Feature, Taps, Teacher, TokenBatch};
 use rayon::prelude::*;
 use std::borrow::Borrow;
 use std::fs::{self, File, TryLockError};
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 /// Records a teacher into a folder, shard by shard. A recording that was begun goes on where it stood;
@@ -33,9 +31,6 @@ pub struct Recorder {
 /// [`MOST_BYTES`]; a row above that is cut into shards of this at most.
 const SHARD_BYTES: usize = 12 << 20;
 const MOST_BYTES: usize = 16 << 20;
-
-/// Tokens whose logits are computed at a time.
-const CHUNK: usize = 64;
 
 impl Recorder {
     /// Begins a recording, or goes on with the one in the folder.
@@ -124,7 +119,13 @@ impl Recorder {
             let batch = rows.batch(at..end)?;
             let answer = teacher.answer(&batch, taps)?;
             for (place, row) in rows_of(&batch).iter().enumerate() {
-                let parts = self.encode(&answer, place, row)?;
+                let unrecordable = |problem: String| RecordingError::Unrecordable {
+                    row: self.rows(),
+                    problem,
+                };
+                let config = &self.manifest.recording;
+                let parts = config.encode_answer(&answer, place, row, self.rows());
+                let parts = parts.map_err(unrecordable)?;
                 self.push(row, &parts)?;
             }
             at = end;
@@ -136,7 +137,7 @@ impl Recorder {
     /// Records what another tool kept of the rows that are not recorded yet, and ends the open shard. The
     /// rows are those of the [import](Import::rows); or others of the same tokens, for whose documents,
     /// row after row, the import has a sequence each that begins with their tokens. The codec is
-    /// [`Codec::TopK`], without hidden states.
+    /// [`Codec::TopK`](crate::Codec::TopK), without hidden states.
     ///
     /// Of a token of which nothing was said (the last of a sequence, those of a prompt) the recording
     /// knows nothing: the mass of all other ids is 1. Rows of the same tokens are one row of a recording,
@@ -206,7 +207,7 @@ impl Recorder {
     }
 
     /// Records likely ids that are given: those of each token of the batch but its padding, row after
-    /// row. The codec is [`Codec::TopK`], without hidden states.
+    /// row. The codec is [`Codec::TopK`](crate::Codec::TopK), without hidden states.
     ///
     /// # Errors
     ///
@@ -339,96 +340,6 @@ impl Recorder {
         });
         self.write(shards)
     }
-
-    /// What the teacher says of a row of a batch.
-    fn encode(
-        &self,
-        answer: &Answer,
-        place: usize,
-        row: &Row,
-    ) -> Result<Vec<Encoded>, RecordingError> {
-        let config = &self.manifest.recording;
-        let number = self.rows();
-        let unrecordable = |problem: String| RecordingError::Unrecordable {
-            row: number,
-            problem,
-        };
-        let seed = match config.codec {
-            Codec::Sampled { seed, .. } => seed,
-            _ => Seed(0),
-        };
-        // Of the row alone: where a recording is interrupted changes nothing.
-        let mut generator = seed.generator("recorded draws", number);
-        let encode = |places: &[usize]| {
-            let hidden = config.hidden_layers.iter().map(|&layer| {
-                let hidden = answer.features.hidden(layer);
-                let hidden = hidden.ok_or_else(|| format!("layer {layer} was not answered"))?;
-                Ok(chosen(tokens_of(hidden, place, places), places))
-            });
-            let hidden: Vec<Vec<f32>> = hidden.collect::<Result<_, String>>()?;
-            let logits = match &answer.distribution {
-                Distribution::Logits(logits) => tokens_of(logits, place, places),
-                Distribution::Hidden(hidden, head) => head.logits(tokens_of(hidden, place, places)),
-                Distribution::Sparse {
-                    ids,
-                    probabilities,
-                    temperature,
-                    ..
-                } => {
-                    if config.provenance.temperature != *temperature {
-                        return Err(format!(
-                            "the teacher says probabilities at temperature {temperature}, from which no others follow: record at {temperature}"
-                        ));
-                    }
-                    let ids = ids.clone().slice(span(place, places));
-                    let likely = likely_of(ids, tokens_of(probabilities, place, places), places);
-                    return config.encode_likely(likely, &hidden);
-                }
-                _ => return Err("the teacher says nothing of ids".to_owned()),
-            };
-            let vocabulary = logits.dims()[2];
-            if vocabulary != config.shape.vocabulary {
-                return Err(format!("the teacher answers {vocabulary} logits a token"));
-            }
-            config.encode(&chosen(logits, places), &hidden, &mut generator)
-        };
-        let parts = row.places.chunks(CHUNK).map(encode);
-        let parts: Vec<Vec<Encoded>> = parts.collect::<Result<_, _>>().map_err(unrecordable)?;
-        Ok(parts.into_iter().flatten().collect())
-    }
-}
-
-/// A row from the first of some places to the last.
-fn span(row: usize, places: &[usize]) -> [Range<usize>; 2] {
-    [row..row + 1, places[0]..places[places.len() - 1] + 1]
-}
-
-/// The tokens of a row from the first of some places to the last, `[1, tokens, _]`.
-fn tokens_of(x: &Tensor<3>, row: usize, places: &[usize]) -> Tensor<3> {
-    x.clone().slice(span(row, places))
-}
-
-/// The ids with their probabilities, which fall, at the places of [`tokens_of`].
-fn likely_of(
-    ids: Tensor<3, Int>,
-    probabilities: Tensor<3>,
-    places: &[usize],
-) -> Vec<Vec<(usize, f64)>> {
-    let k = ids.dims()[2];
-    if k == 0 {
-        return vec![Vec::new(); places.len()];
-    }
-    let ids: Vec<i64> = ids.into_data().iter().collect();
-    let probabilities = chosen(probabilities, places);
-    let likely = places.iter().zip(probabilities.chunks(k));
-    let of_place = |(place, probabilities): (&usize, &[f32])| {
-        let ids = ids[(place - places[0]) * k..][..k].iter();
-        let known = ids.zip(probabilities).filter(|(_, p)| **p != 0.0);
-        let mut known: Vec<_> = known.map(|(&id, &p)| (id as usize, p.into())).collect();
-        known.sort_unstable_by(|a: &(usize, f64), b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
-        known
-    };
-    likely.map(of_place).collect()
 }
 
 /// How a sequence begins, for an error.
@@ -436,16 +347,6 @@ fn begin(ids: &[u32]) -> String {
     let first = ids.iter().take(8).map(u32::to_string).collect::<Vec<_>>();
     let more = if ids.len() > 8 { ", …" } else { "" };
     format!("[{}{more}] of {} tokens", first.join(", "), ids.len())
-}
-
-/// The values of [`tokens_of`] at the places themselves.
-fn chosen(x: Tensor<3>, places: &[usize]) -> Vec<f32> {
-    let width = x.dims()[2];
-    let data = x.cast(FloatDType::F32).into_data();
-    let values = data.as_slice::<f32>().expect("it was cast");
-    let rows = places.iter().map(|place| (place - places[0]) * width);
-    rows.flat_map(|start| values[start..start + width].iter().copied())
-        .collect()
 }
 
 /// Takes the folder's lock, a file that stays for ever: if it were removed, two could hold it.

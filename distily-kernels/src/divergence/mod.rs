@@ -3,7 +3,7 @@ pub(crate) mod formulas;
 use crate::{ValueAndGradient, in_format_of, widened};
 use burn::tensor::Tensor;
 use burn::tensor::activation::log_softmax;
-pub(crate) use formulas::{Formula, Numbers, Pair};
+pub(crate) use formulas::{Formula, Pair};
 
 /// How far a student's next-token distribution q is from a teacher's p; per token, over the
 /// vocabulary.
@@ -121,6 +121,7 @@ macro_rules! with_formula {
         }
     }};
 }
+#[cfg(feature = "flex")]
 pub(crate) use with_formula;
 
 /// A divergence between next-token distributions: Σ_tokens weight · T² · D(p, q), where p and q are

@@ -3,7 +3,8 @@ use super::over_tokens::over_tokens;
 use super::tensors::{elements, slice};
 use crate::ValueAndGradient;
 use crate::divergence::formulas::{LARGEST_LOG, Mixed};
-use crate::divergence::{Divergence, Formula, LOWEST_LOG, Numbers, Pair, with_formula};
+use crate::divergence::formulas::Numbers;
+use crate::divergence::{Divergence, Formula, LOWEST_LOG, Pair, with_formula};
 use burn::tensor::Tensor;
 
 impl Numbers for f32 {
