@@ -2,8 +2,7 @@ use super::lanes::{exp, exponentials, ln, map_sum, sum, vectorized};
 use super::over_tokens::over_tokens;
 use super::tensors::{elements, slice};
 use crate::ValueAndGradient;
-use crate::divergence::formulas::{LARGEST_LOG, Mixed};
-use crate::divergence::formulas::Numbers;
+use crate::divergence::formulas::{LARGEST_LOG, Mixed, Numbers};
 use crate::divergence::{Divergence, Formula, LOWEST_LOG, Pair, with_formula};
 use burn::tensor::Tensor;
 
