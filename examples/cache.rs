@@ -9,7 +9,7 @@
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use distily::data::TokenCache;
+use distily::data::{CacheEntry, TokenCache};
 use distily::models::DecoderConfig;
 use distily_examples::{Config, Documents};
 use std::collections::BTreeMap;
@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 /// Looks after a cache of tokens.
 #[derive(Parser)]
 enum Arguments {
-    /// Lists the entries of a cache, with their sizes in bytes.
+    /// Lists the entries of a cache: key, bytes, documents and tokens.
     List {
         /// The cache's folder.
         cache: PathBuf,
@@ -28,9 +28,9 @@ enum Arguments {
         /// The cache's folder.
         cache: PathBuf,
     },
-    /// Removes all that no configuration names from the caches of some.
+    /// Removes what these configurations do not name from their caches.
     Gc {
-        /// The configurations.
+        /// All configurations whose tokens are to stay.
         #[arg(required = true)]
         configs: Vec<PathBuf>,
         /// The folder of the data's files, which the configurations name relative to it.
@@ -41,31 +41,51 @@ enum Arguments {
 
 fn main() -> Result<()> {
     match Arguments::parse() {
-        Arguments::List { cache } => list(&TokenCache::new(cache)),
-        Arguments::Verify { cache } => verify(&TokenCache::new(cache)),
+        Arguments::List { cache } => list(&cache),
+        Arguments::Verify { cache } => verify(&cache),
         Arguments::Gc { configs, data } => gc(&configs, &data),
     }
 }
 
-fn list(cache: &TokenCache) -> Result<()> {
+/// Those of a cache that is there.
+fn entries(cache: &Path) -> Result<(TokenCache, Vec<CacheEntry>)> {
+    anyhow::ensure!(cache.is_dir(), "there is no cache {}", cache.display());
+    let cache = TokenCache::new(cache);
     let entries = cache.entries()?;
-    for entry in &entries {
-        println!("{}  {:>14}", entry.key, entry.bytes);
+    Ok((cache, entries))
+}
+
+fn list(cache: &Path) -> Result<()> {
+    let (cache, entries) = entries(cache)?;
+    for CacheEntry { key, bytes } in &entries {
+        match cache.open(*key) {
+            Ok(Some(tokens)) => println!(
+                "{key}  {bytes:>14} bytes  {:>10} documents  {:>13} tokens",
+                tokens.documents(),
+                tokens.len()
+            ),
+            Ok(None) => {}
+            Err(problem) => println!("{key}  {bytes:>14} bytes  {problem}"),
+        }
     }
     let bytes: u64 = entries.iter().map(|entry| entry.bytes).sum();
     println!("{} entries of {bytes} bytes", entries.len());
     Ok(())
 }
 
-fn verify(cache: &TokenCache) -> Result<()> {
-    let (entries, mut damaged) = (cache.entries()?, 0);
+fn verify(cache: &Path) -> Result<()> {
+    let ((cache, entries), mut damaged) = (entries(cache)?, 0);
     for entry in &entries {
         if let Err(problem) = cache.verify(entry.key) {
             println!("{problem}");
             damaged += 1;
         }
     }
-    anyhow::ensure!(damaged == 0, "{damaged} of {} entries", entries.len());
+    anyhow::ensure!(
+        damaged == 0,
+        "{damaged} of {} entries are damaged",
+        entries.len()
+    );
     println!("{} entries are as they were written", entries.len());
     Ok(())
 }
@@ -81,6 +101,8 @@ fn gc(configs: &[PathBuf], data: &Path) -> Result<()> {
             Ok((documents.keys()?, config.data.cache))
         };
         let (keys, cache) = keys().with_context(|| file.display().to_string())?;
+        // However it is written.
+        let cache = cache.canonicalize().unwrap_or(cache);
         kept.entry(cache).or_insert_with(Vec::new).extend(keys);
     }
     for (cache, keys) in kept {

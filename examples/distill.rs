@@ -9,7 +9,6 @@ use anyhow::{Context, Result};
 use burn::module::Module;
 use clap::Parser;
 use distily::core::{LiveTeacher, Seed, Teacher};
-use distily::data::Recording;
 use distily::hub::Hub;
 use distily::kernels::TrainingAllocator;
 use distily::models::{Decoder, DecoderConfig};
@@ -42,49 +41,56 @@ fn main() -> Result<()> {
     if let Some(teacher) = arguments.teacher {
         config.teacher = TeacherConfig::Model(teacher);
     }
-    std::fs::create_dir_all(&config.output)
-        .with_context(|| format!("the output {}", config.output.display()))?;
     let device = device();
-
-    let folder = match &config.teacher {
-        TeacherConfig::Model(name) => Hub::from_env().model(name)?,
-        TeacherConfig::Recorded(_) => config.teacher.texts()?,
+    // A student inherits weights once; what is recorded is not in memory while it learns.
+    let (recorded, weights) = match &config.teacher {
+        TeacherConfig::Model(name) => (None, Some(name)),
+        TeacherConfig::Recorded(of) => (Some(of), config.student.inherits().then_some(&of.model)),
     };
+    let folder = match weights {
+        Some(name) => Hub::from_env().model(name)?,
+        None => config.teacher.texts()?,
+    };
+    check_output(&config, &folder)?;
     let teacher_config = DecoderConfig::load(&folder)?;
+    config.check_objective(&teacher_config, &device)?;
     let rows = Rows::open(&config, &folder, &teacher_config, &arguments.data)?;
-    let (teacher, live): (Arc<dyn Teacher>, Option<Decoder>) = match &config.teacher {
-        TeacherConfig::Model(_) => {
-            let live = Decoder::load_frozen(&folder, config.teacher_precision, &device)?;
-            (Arc::new(LiveTeacher::new(live.clone())), Some(live))
-        }
-        TeacherConfig::Recorded(recorded) => {
-            let expected = recorded.provenance(&config, &folder, &rows)?;
-            let recording = Recording::open(&recorded.recording, &expected, &device)?;
-            let (got, named) = (recording.shape(), teacher_config.shape());
-            anyhow::ensure!(
-                got == named,
-                "the recording is of a model with {got:?}, but `teacher.model` has {named:?}"
-            );
-            let missing = recording.missing(&rows.train)?;
-            anyhow::ensure!(
-                missing == 0,
-                "{missing} of the {} rows are not recorded: `record` goes on where it ended",
-                rows.train.len()
-            );
-            (Arc::new(recording), None)
-        }
-    };
+    println!(
+        "{} rows of {} tokens to learn from, {} to measure with",
+        rows.train.len(),
+        rows.train.length(),
+        rows.held_out.len()
+    );
 
+    let load = || -> Result<Option<Decoder>> {
+        let live =
+            weights.map(|_| Decoder::load_frozen(&folder, config.teacher_precision, &device));
+        Ok(live.transpose()?)
+    };
+    let mut live = load()?;
+    let teacher: Arc<dyn Teacher> = match (recorded, &live) {
+        (Some(recorded), _) => {
+            Arc::new(recorded.open(&config, (&folder, &teacher_config), &rows, &device)?)
+        }
+        (None, Some(live)) => Arc::new(LiveTeacher::new(live.clone())),
+        (None, None) => anyhow::bail!("nobody teaches"),
+    };
     let (student, seed) = (&config.student, Seed(config.training.seed));
-    let autodiff = device.autodiff();
+    let autodiff = device.clone().autodiff();
     let model = student.build(&teacher_config, live.as_ref(), seed, &autodiff)?;
     let before = measure(&model.valid(), live.as_ref(), &rows.held_out)?;
+    if recorded.is_some() {
+        live = None;
+    }
     let mut trainer = trainer(&config, &rows.train, model, teacher.clone(), &*teacher)?;
     let took = train(&mut trainer, &config.training, &rows.train, &rows.held_out)?;
     let model = trainer.into_student();
     model.save(&config.output, student.stored_as)?;
     copy_texts(&folder, &config.output)?;
 
+    if recorded.is_some() {
+        live = load()?;
+    }
     let held_out = &rows.held_out;
     let after = measure(&model, live.as_ref(), held_out)?;
     let teacher = match &live {
@@ -103,6 +109,38 @@ fn main() -> Result<()> {
         held_out.len() * held_out.length(),
         config.output.display()
     );
+    Ok(())
+}
+
+/// Makes the folder of the student, which has to be its own and take files: better now than when it has
+/// learnt.
+fn check_output(config: &Config, teacher: &Path) -> Result<()> {
+    let output = &config.output;
+    let named = || format!("`output`, {}", output.display());
+    std::fs::create_dir_all(output).with_context(named)?;
+    tempfile::tempfile_in(output).with_context(named)?;
+    let mut others = vec![("the teacher's", teacher.to_owned())];
+    others.extend(
+        config
+            .student
+            .model
+            .iter()
+            .map(|name| ("the first student's", name.into())),
+    );
+    if let TeacherConfig::Recorded(recorded) = &config.teacher {
+        others.push(("the recording's", recorded.recording.clone()));
+    }
+    let whole = |path: &Path| path.canonicalize().ok();
+    for (whose, other) in others {
+        anyhow::ensure!(
+            whole(output) != whole(&other),
+            "`output` is {whose} folder, {}, whose files the student's would replace: name another",
+            output.display()
+        );
+    }
+    if output.join("model.safetensors").exists() {
+        tracing::warn!("the model in {} will be replaced", output.display());
+    }
     Ok(())
 }
 

@@ -9,14 +9,21 @@
 #![allow(clippy::print_stdout)]
 
 use anyhow::{Context, Result};
+use burn::tensor::Device;
 use clap::Parser;
-use distily::core::{Feature, LanguageModel, LiveTeacher, Objective, Seed, Teacher};
-use distily::data::{Provenance, Recorder, Recording, RecordingConfig};
+use distily::core::{
+    Answer, Feature, ForwardError, LanguageModel, LiveTeacher, ModelShape, Objective, Seed, Taps,
+    Teacher, TokenBatch,
+};
+use distily::data::{
+    Import, Provenance, Recorder, Recording, RecordingConfig, RecordingError, TokenRows,
+};
 use distily::hub::Hub;
 use distily::kernels::TrainingAllocator;
 use distily::models::{Decoder, DecoderConfig};
 use distily_examples::{Config, RecordedFrom, Rows, TeacherConfig, device, trainer};
-use std::path::PathBuf;
+use indicatif::{ProgressBar, ProgressStyle};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 #[global_allocator]
@@ -30,6 +37,9 @@ struct Arguments {
     /// The folder of the data's files, which the configuration names relative to it.
     #[arg(long, default_value = ".")]
     data: PathBuf,
+    /// Records nothing, but compares all bytes of the recording with their hashes.
+    #[arg(long)]
+    verify: bool,
 }
 
 fn main() -> Result<()> {
@@ -43,26 +53,30 @@ fn main() -> Result<()> {
             "the configuration names no recording: `teacher = {{ recording = \"FOLDER\", model = \"MODEL\" }}`"
         );
     };
+    if arguments.verify {
+        return verify(&recorded.recording);
+    }
     let folder = match recorded.from {
         RecordedFrom::Model => Hub::from_env().model(&recorded.model)?,
         RecordedFrom::Server(_) | RecordedFrom::Import(_) => config.teacher.texts()?,
     };
     let teacher_config = DecoderConfig::load(&folder)?;
+    config.check_objective(&teacher_config, &device())?;
     let rows = Rows::open(&config, &folder, &teacher_config, &arguments.data)?;
-    // Rows of a request to a server, and of a pass through a model.
-    let (teacher, batch_size): (Option<Box<dyn Teacher>>, usize) = match &recorded.from {
+    let said = match &recorded.from {
         RecordedFrom::Model => {
             let model = Decoder::load_frozen(&folder, config.teacher_precision, &device())?;
-            (Some(Box::new(LiveTeacher::new(model))), 4)
+            Said::By(Box::new(LiveTeacher::new(model)), 4)
         }
         RecordedFrom::Server(server) => {
             let token = std::env::var("VLLM_API_KEY").ok();
             let teacher = server.teacher(token.as_deref(), teacher_config.shape(), &device())?;
-            (Some(Box::new(teacher)), 32)
+            Said::By(Box::new(teacher), 32)
         }
-        RecordedFrom::Import(_) => (None, 1),
+        RecordedFrom::Import(_) => Said::In(rows.import.clone().context("nothing is imported")?),
     };
 
+    // What it inherits makes no difference to what it can learn from.
     let seed = Seed(config.training.seed);
     let student = (config.student).build(&teacher_config, None, seed, &device().autodiff())?;
     let (of_student, of_teacher) = (student.shape(), teacher_config.shape());
@@ -71,21 +85,13 @@ fn main() -> Result<()> {
     let (_, taps) = objective.taps(&of_student, &of_teacher)?;
     let compared = (0..of_teacher.layers).filter(|&layer| taps.wants(layer, Feature::Hidden));
     let recording = recorded.recording(&config, (&folder, &teacher_config), &rows, compared)?;
-
-    if let Some(teacher) = &teacher {
-        rehearse(&config, &rows, student, &**teacher, recording.clone())
-            .context("a student can't learn from the recording that this would be")?;
-    }
+    rehearse(&config, &rows, student, &said, recording.clone())?;
 
     let mut recorder = Recorder::open(&recorded.recording, recording)?;
     let begun = recorder.rows();
-    let outcome = match (&teacher, &rows.import) {
-        (Some(teacher), _) => recorder.record(&**teacher, &rows.train, batch_size),
-        (None, Some(import)) => recorder.import(import, &rows.train),
-        (None, None) => anyhow::bail!("there is nobody to ask"),
-    };
     let folder = recorded.recording.display();
-    outcome.with_context(|| format!("{} rows are in {folder}", recorder.rows()))?;
+    said.record(&mut recorder, &rows.train)
+        .with_context(|| format!("{} rows are in {folder}", recorder.rows()))?;
     println!(
         "{} rows of {} tokens, {} of them now, are in {folder}",
         recorder.rows(),
@@ -95,13 +101,78 @@ fn main() -> Result<()> {
     Ok(())
 }
 
+fn verify(folder: &Path) -> Result<()> {
+    let said = RecordingConfig::read(folder)?.provenance;
+    let recording = Recording::open(folder, &said, &device())?;
+    recording.verify()?;
+    println!("{} rows are as they were written", recording.rows());
+    Ok(())
+}
+
+/// Where what is recorded comes from.
+enum Said {
+    /// From a teacher, so many rows at a time.
+    By(Box<dyn Teacher>, usize),
+    /// From files.
+    In(Import),
+}
+
+impl Said {
+    fn record(&self, recorder: &mut Recorder, rows: &TokenRows) -> Result<(), RecordingError> {
+        match self {
+            Self::In(import) => recorder.import(import, rows),
+            Self::By(teacher, batch_size) => {
+                let watched = Watched {
+                    teacher: &**teacher,
+                    bar: rows_bar(recorder.rows(), rows.len()),
+                };
+                let recorded = recorder.record(&watched, rows, *batch_size);
+                watched.bar.finish_and_clear();
+                recorded
+            }
+        }
+    }
+}
+
+/// A bar of rows, some of which are recorded already.
+fn rows_bar(recorded: u64, rows: usize) -> ProgressBar {
+    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} rows  {per_sec}  {eta} left");
+    let bar = ProgressBar::new(rows as u64).with_position(recorded);
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar.reset_eta();
+    bar
+}
+
+/// A teacher whose answers are counted.
+#[derive(Debug)]
+struct Watched<'a> {
+    teacher: &'a dyn Teacher,
+    bar: ProgressBar,
+}
+
+impl Teacher for Watched<'_> {
+    fn shape(&self) -> ModelShape {
+        self.teacher.shape()
+    }
+
+    fn answer(&self, batch: &TokenBatch, taps: &Taps) -> Result<Answer, ForwardError> {
+        let answer = self.teacher.answer(batch, taps)?;
+        self.bar.inc(batch.shape()[0] as u64);
+        Ok(answer)
+    }
+
+    fn on(&self, device: &Device) -> Arc<dyn Teacher> {
+        self.teacher.on(device)
+    }
+}
+
 /// Records one row elsewhere and takes a training step with it, so that what the objective can't learn
 /// from is told before hours are spent.
 fn rehearse(
     config: &Config,
     rows: &Rows,
     student: Decoder,
-    teacher: &dyn Teacher,
+    said: &Said,
     recording: RecordingConfig,
 ) -> Result<()> {
     let (folder, first) = (tempfile::tempdir()?, rows.train.clone().limited_to(1));
@@ -113,10 +184,17 @@ fn rehearse(
         ..recording
     };
     let expected = recording.provenance.clone();
-    Recorder::open(folder.path(), recording)?.record(teacher, &first, 1)?;
+    let mut recorder = Recorder::open(folder.path(), recording)?;
+    said.record(&mut recorder, &first)?;
     let recording = Recording::open(folder.path(), &expected, &student.device())?;
-    let mut trainer = trainer(config, &rows.train, student, Arc::new(recording), teacher)?;
+    let recording: Arc<dyn Teacher> = Arc::new(recording);
+    let calibrates = match said {
+        Said::By(teacher, _) => &**teacher,
+        Said::In(_) => &*recording,
+    };
+    let mut trainer = trainer(config, &rows.train, student, recording.clone(), calibrates)?;
     let batch = first.in_order(1).collect::<Result<Vec<_>, _>>()?;
-    trainer.step(&batch)?;
+    let step = trainer.step(&batch);
+    step.context("a student can't learn from what would be recorded")?;
     Ok(())
 }

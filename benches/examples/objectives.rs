@@ -139,7 +139,7 @@ impl Run {
         let training = TrainingConfig {
             steps: STEPS,
             learning_rate: 2e-3,
-            final_learning_rate: 1e-4,
+            final_learning_rate: Some(1e-4),
             schedule: Schedule::Cosine,
             ..TrainingConfig::default()
         };

@@ -118,7 +118,7 @@ impl ChatTemplate {
                 }
             }
             (None, None) => {
-                let problem = "no chat template, neither in chat_template.jinja nor in tokenizer_config.json: was the model trained on conversations?";
+                let problem = "no chat template, neither in chat_template.jinja nor in tokenizer_config.json: put the chat_template.jinja of a model with the same special tokens there";
                 return Err(error(folder, problem.to_owned()));
             }
         };
@@ -437,7 +437,7 @@ mod tests {
             "yes"
         );
         let error = |files: &[(&str, &str)]| render(files).unwrap_err().to_string();
-        assert!(error(&[]).contains("trained on conversations"));
+        assert!(error(&[]).contains("put the chat_template.jinja of a model"));
         let broken = error(&[("chat_template.jinja", "\n{% for %}")]);
         assert!(broken.contains("line 2"), "{broken}");
         assert!(error(&[("tokenizer_config.json", "{")]).contains("tokenizer_config.json"));

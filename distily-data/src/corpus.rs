@@ -71,11 +71,7 @@ impl CorpusConfig {
     /// [`DataError`] where a setting means nothing, or a file can't be had.
     pub fn open(&self, hub: &Hub, base: &Path) -> Result<Corpus, DataError> {
         if self.train.is_empty() && self.held_out.is_empty() {
-            return Err(DataError::Config {
-                field: "train",
-                got: "no source, and none in `held_out`".to_owned(),
-                expected: "one or more",
-            });
+            return Err(no_source("no source, and none in `held_out`".to_owned()));
         }
         if !(0.0..1.0).contains(&self.held_out_fraction) {
             return Err(DataError::Config {
@@ -191,6 +187,9 @@ impl CorpusSide<'_> {
             Side::HeldOut if apart => (&corpus.held_out, 1),
             _ => (&corpus.train, 0),
         };
+        if sources.is_empty() {
+            return Err(no_source("no source".to_owned()));
+        }
         let mut elsewhere = HashSet::new();
         if apart && side == Side::Train {
             for document in corpus.held_out().pass()? {
@@ -200,7 +199,7 @@ impl CorpusSide<'_> {
         let fraction = (!apart).then_some(corpus.held_out_fraction);
         Ok(Pass {
             rows: Box::new(corpus.rows(sources, purpose)?),
-            name: &sources[0].config.name,
+            sources,
             side,
             fraction,
             elsewhere,
@@ -219,19 +218,32 @@ impl DocumentSource for CorpusSide<'_> {
             held_out_fraction,
             seed,
         } = self.corpus;
-        let settings = format!("{:?} {held_out_fraction} {seed:?}", self.side).into_bytes();
         let hash = |sources: &[Source]| {
             let parts = sources.iter().flat_map(Source::parts);
             ContentHash::of("sources", parts).as_bytes().to_vec()
         };
-        Ok(ContentHash::of(
-            "corpus 1",
-            [settings, hash(train), hash(held_out)],
-        ))
+        // Nothing that can't change the documents of this side.
+        let fraction = format!("{held_out_fraction}").into_bytes();
+        let of = match (self.side, held_out.is_empty()) {
+            (Side::Train, true) => [b"train".to_vec(), hash(train), fraction],
+            (Side::HeldOut, true) => [b"held out".to_vec(), hash(train), fraction],
+            (Side::Train, false) => [b"train beside".to_vec(), hash(train), hash(held_out)],
+            (Side::HeldOut, false) => [b"held out beside".to_vec(), hash(held_out), vec![]],
+        };
+        let seed = format!("{seed:?}").into_bytes();
+        Ok(ContentHash::of("corpus 2", of.into_iter().chain([seed])))
     }
 
     fn documents(&self) -> Result<DocumentIterator<'_>, DataError> {
         Ok(Box::new(self.pass()?))
+    }
+}
+
+fn no_source(got: String) -> DataError {
+    DataError::Config {
+        field: "train",
+        got,
+        expected: "one or more",
     }
 }
 
@@ -252,7 +264,8 @@ fn share_of(key: &TextKey) -> f64 {
 /// One reading of a side.
 struct Pass<'a> {
     rows: Box<dyn Iterator<Item = Result<Taken, DataError>> + 'a>,
-    name: &'a str,
+    /// Those of the rows, of which there is one or more.
+    sources: &'a [Source],
     side: Side,
     /// The share that is held out, where both sides are of the same rows.
     fraction: Option<f64>,
@@ -296,10 +309,11 @@ impl Pass<'_> {
         self.end().map(|()| None)
     }
 
-    /// Says what was counted; no document at all is an error.
+    /// Says what was counted; no document at all is an error, and files that are not what they were.
     fn end(&self) -> Result<(), DataError> {
-        let counts = self.counts;
-        tracing::info!(name = self.name, side = ?self.side, ?counts, "read the documents");
+        self.sources.iter().try_for_each(Source::check_unchanged)?;
+        let (counts, name) = (self.counts, &self.sources[0].config.name);
+        tracing::info!(name, side = ?self.side, ?counts, "read the documents");
         if counts.also_held_out > 0 {
             let dropped = counts.also_held_out;
             tracing::warn!(
@@ -311,7 +325,7 @@ impl Pass<'_> {
             return Ok(());
         }
         Err(DataError::Source {
-            name: self.name.to_owned(),
+            name: name.clone(),
             problem: format!(
                 "{} ({counts:?})",
                 match (self.side, self.fraction) {

@@ -9,6 +9,7 @@ pub(crate) struct Mix<I> {
 }
 
 struct Share<I> {
+    name: String,
     rows: I,
     weight: f64,
     /// Bytes that were taken of it.
@@ -18,24 +19,25 @@ struct Share<I> {
 impl<I> Mix<I> {
     pub(crate) fn new(sources: Vec<(&SourceConfig, I)>) -> Result<Self, DataError> {
         let weighted = sources.iter().any(|(config, _)| config.weight.is_some());
-        let share = |(config, rows): (&SourceConfig, I)| match config.weight {
-            Some(weight) if weight > 0.0 && weight.is_finite() => Ok((rows, weight)),
-            None if !weighted => Ok((rows, 1.0)),
+        let weight = |config: &SourceConfig| match config.weight {
+            Some(weight) if weight > 0.0 && weight.is_finite() => Ok(weight),
+            None if !weighted => Ok(1.0),
             got => Err(DataError::Config {
                 field: "weight",
                 got: got.map_or("none".to_owned(), |weight| weight.to_string()),
                 expected: "a weight above 0 for each of the sources, or for none",
             }),
         };
-        let shares = sources.into_iter().map(|source| {
-            share(source).map(|(rows, weight)| Share {
+        let shares = sources.into_iter().map(|(config, rows)| {
+            Ok(Share {
+                name: config.name.clone(),
                 rows,
-                weight,
+                weight: weight(config)?,
                 bytes: 0,
             })
         });
         Ok(Self {
-            sources: shares.collect::<Result<_, _>>()?,
+            sources: shares.collect::<Result<_, DataError>>()?,
             weighted,
         })
     }
@@ -57,6 +59,12 @@ impl<I: Iterator<Item = Result<Taken, DataError>>> Iterator for Mix<I> {
             .iter_mut()
             .min_by(|a, b| has(a).total_cmp(&has(b)))?;
         let row = next.rows.next();
+        if row.is_none() {
+            tracing::info!(
+                name = next.name,
+                "used up: what is left of the other sources is not taken"
+            );
+        }
         if let Some(Ok(Taken::Document(document))) = &row {
             next.bytes += document.size();
         }

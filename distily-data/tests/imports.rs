@@ -238,7 +238,7 @@ fn rows_that_are_not_of_axolotl() {
         ),
         (
             of(r#""labels": [7, 8]"#),
-            "neither `target_logprobs` nor `logprobs`",
+            "neither `target_logprobs` (of a prepared data set) nor `logprobs`",
         ),
         (of(r#""labels": [7], "logprobs": []"#), "1 `labels` for 2"),
         (of(r#""logprobs": [[], [], []]"#), "3 `logprobs` for 2"),
@@ -279,6 +279,10 @@ fn rows_that_are_not_of_axolotl() {
                 r#""target_logprobs": [[-0.5], [-0.5]], "target_token_ids": [[7], [8]], "target_mask": [[1], [1]], "labels": [7, -100]"#,
             ),
             "can't be told",
+        ),
+        (
+            of(r#""target_logprobs": [[-0.5], [-0.5]], "target_token_ids": [[8], [9]]"#),
+            "targets of the first token as well as of the last",
         ),
     ];
     let wrong: Vec<_> = wrong

@@ -405,6 +405,10 @@ fn what_does_not_pass_is_an_error_at_once() {
 fn answers_that_are_not_to_the_question() {
     let of = |logprobs: Value| json!({ "choices": [{ "index": 0, "prompt_logprobs": logprobs }] });
     let entry = |id: &str| json!({ id: { "logprob": -0.5, "rank": 1 } });
+    let entries = |ids: std::ops::Range<u32>| -> Value {
+        ids.map(|id| (id.to_string(), json!({ "logprob": -3.0 })))
+            .collect()
+    };
     for (answer, says) in [
         (json!("hello"), "invalid type"),
         (json!({ "choices": [] }), "the choices [], expected 0 to 0"),
@@ -418,6 +422,10 @@ fn answers_that_are_not_to_the_question() {
         (
             of(json!([null, entry("35"), entry("3")])),
             "token 2: no entry for 2",
+        ),
+        (
+            of(json!([null, entry("35"), entries(2..9)])),
+            "prompt 0: 7 ids for a token, of which 4",
         ),
         (json!({ "choices": "x".repeat(2 << 20) }), "more than the "),
     ] {

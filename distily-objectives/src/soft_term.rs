@@ -205,7 +205,7 @@ impl SoftTerm {
         let problem = match &tokens.teacher {
             Some(TeacherTokens::Logits(logits)) => return Ok(logits.clone()),
             Some(TeacherTokens::Sparse { .. }) => {
-                "needs the whole distribution, but the teacher is known at some ids alone: use forward_kl"
+                "needs the whole distribution, but the teacher is known at some ids alone: use forward_kl, or a recording by the codec `full`"
             }
             _ => "there is no teacher to compare with",
         };

@@ -17,8 +17,8 @@ pub struct TrainingConfig {
     pub optimizer: OptimizerConfig,
     /// The peak of the learning rate.
     pub learning_rate: f64,
-    /// Where a falling learning rate ends.
-    pub final_learning_rate: f64,
+    /// Where a falling learning rate ends; without it, at a fifth of its peak.
+    pub final_learning_rate: Option<f64>,
     /// How it falls.
     pub schedule: Schedule,
     /// The exponent of the polynomial schedule.
@@ -107,7 +107,7 @@ impl Default for TrainingConfig {
             accumulation: 1,
             optimizer: OptimizerConfig::default(),
             learning_rate: 1e-4,
-            final_learning_rate: 2e-5,
+            final_learning_rate: None,
             schedule: Schedule::default(),
             power: 0.7,
             warmup: 0.1,
@@ -193,7 +193,7 @@ impl TrainingConfig {
                 "a positive number",
             )?;
         }
-        let end = self.final_learning_rate;
+        let end = self.end();
         within(
             "final_learning_rate",
             end,
@@ -212,11 +212,15 @@ impl TrainingConfig {
         self.optimizer.check()
     }
 
+    fn end(&self) -> f64 {
+        self.final_learning_rate.unwrap_or(self.learning_rate / 5.0)
+    }
+
     pub(crate) fn learning_rate(&self) -> LearningRate {
         LearningRate {
             schedule: self.schedule,
             peak: self.learning_rate,
-            end: self.final_learning_rate,
+            end: self.end(),
             power: self.power,
             warmup_steps: (self.warmup * self.steps as f64).ceil() as usize,
             steps: self.steps,
@@ -241,10 +245,12 @@ mod tests {
 
     #[test]
     fn the_rate_never_rises_to_its_end() {
-        let config = TrainingConfig {
+        let mut config = TrainingConfig {
             learning_rate: 1e-5,
             ..TrainingConfig::default()
         };
+        config.check().unwrap();
+        config.final_learning_rate = Some(2e-5);
         let error = config.check().unwrap_err().to_string();
         assert!(
             error.starts_with("`final_learning_rate`: got 0.00002"),

@@ -75,7 +75,7 @@ fn main() -> Result<()> {
         steps: arguments.steps,
         batch_size: 10,
         learning_rate: 2e-3,
-        final_learning_rate: 1e-4,
+        final_learning_rate: Some(1e-4),
         schedule: Schedule::Cosine,
         evaluate_every: 80,
         ..TrainingConfig::default()

@@ -1,8 +1,10 @@
 use crate::{Student, TeacherConfig};
 use anyhow::{Context, Result};
+use burn::tensor::Device;
 use distily::TrainingConfig;
+use distily::core::Seed;
 use distily::data::{CorpusConfig, Packing};
-use distily::models::Precision;
+use distily::models::{DecoderConfig, Precision};
 use distily::objectives::{LossConfig, ObjectiveConfig};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
@@ -85,11 +87,26 @@ impl Config {
             import.is_none() || train.is_empty(),
             "what is imported is what is learnt from: name `data.source.held_out` alone"
         );
+        if let TeacherConfig::Recorded(recorded) = &config.teacher {
+            recorded.check()?;
+        }
         anyhow::ensure!(
             import.is_some() || !train.is_empty(),
             "`data.source.train` names nothing to learn from"
         );
         Ok(config)
+    }
+
+    /// Whether the objective fits teacher and student.
+    ///
+    /// # Errors
+    ///
+    /// Where it does not, or there is no such student.
+    pub fn check_objective(&self, teacher: &DecoderConfig, device: &Device) -> Result<()> {
+        let (student, teacher) = (self.student.shape(teacher)?.shape(), teacher.shape());
+        let objective = self.objective.clone();
+        objective.build(&student, &teacher, Seed(self.training.seed), device)?;
+        Ok(())
     }
 
     /// The temperature that a recording for the objective has to be of: the forward KL is what learns
@@ -115,7 +132,7 @@ impl Config {
 mod tests {
     use super::*;
     use crate::device;
-    use distily::core::{ModelShape, Seed};
+    use distily::core::ModelShape;
 
     #[test]
     fn the_configurations_are_read() {

@@ -97,18 +97,28 @@ impl Rows {
         } = Documents::open(config, folder, teacher, data)?;
         let (packing, length) = (config.data.packing, config.data.length);
         let cache = TokenCache::new(&config.data.cache);
-        let rows = |documents: &dyn DocumentSource| -> Result<TokenRows, DataError> {
-            TokenRows::pack(cache.tokens(documents, &encoder)?, packing, length)
+        let tokens = |documents: &dyn DocumentSource| cache.tokens(documents, &encoder);
+        let held_out = tokens(&corpus.held_out()).context("`data.source.held_out`")?;
+        let train = match &import {
+            None => {
+                let train = tokens(&corpus.train()).context("`data.source.train`")?;
+                TokenRows::pack(train, packing, length)?
+            }
+            Some(import) => {
+                let special = encoder.begin_of_text.into_iter().chain(encoder.end_of_text);
+                let both = import.count_in(&held_out, &special.collect::<Vec<_>>())?;
+                anyhow::ensure!(
+                    both == 0,
+                    "{both} of the imported sequences are documents of `data.source.held_out`: measure with others"
+                );
+                import.rows(length)?
+            }
         };
+        let held_out = TokenRows::pack(held_out, packing, length)?;
         Ok(Self {
-            train: match &import {
-                Some(import) => import.rows(length)?,
-                None => rows(&corpus.train()).context("`data.source.train`")?,
-            },
+            train,
             import,
-            held_out: rows(&corpus.held_out())
-                .context("`data.source.held_out`")?
-                .limited_to(config.evaluation.tokens),
+            held_out: held_out.limited_to(config.evaluation.tokens),
             tokenizer: encoder.tokenizer.hash(),
         })
     }

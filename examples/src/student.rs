@@ -47,12 +47,24 @@ impl Student {
     }
 
     /// Whether it takes something over from the teacher.
-    fn inherits(&self) -> bool {
+    pub fn inherits(&self) -> bool {
         self.inherit != Inheritance::default()
     }
 
-    /// The student as it is before it learns, from its teacher's configuration and, where the teacher is in
-    /// memory, weights.
+    /// Its configuration, as its teacher's says.
+    ///
+    /// # Errors
+    ///
+    /// Where there is no such model or shape.
+    pub fn shape(&self, teacher: &DecoderConfig) -> Result<DecoderConfig> {
+        Ok(match (&self.model, &self.config) {
+            (Some(name), _) => DecoderConfig::load(&Hub::from_env().model(name)?)?,
+            (None, Some(folder)) => DecoderConfig::load(folder)?,
+            (None, None) => self.shape.of(teacher)?,
+        })
+    }
+
+    /// The student as it is before it learns, with the weights of its teacher that it takes over.
     ///
     /// # Errors
     ///
@@ -64,21 +76,12 @@ impl Student {
         seed: Seed,
         device: &Device,
     ) -> Result<Decoder> {
-        let model = match (&self.model, &self.config) {
+        let model = match (&self.model, live) {
             (Some(name), _) => Decoder::load(&Hub::from_env().model(name)?, device)?,
-            (None, from) => {
-                let shape = match from {
-                    Some(folder) => DecoderConfig::load(folder)?,
-                    None => self.shape.of(teacher)?,
-                };
-                match live {
-                    Some(live) => Decoder::student(&shape, live, &self.inherit, seed, device)?,
-                    None if self.inherits() => {
-                        anyhow::bail!("a recording has no weights: leave `student.inherit` out")
-                    }
-                    None => Decoder::random(&shape, seed, device)?,
-                }
+            (None, Some(live)) => {
+                Decoder::student(&self.shape(teacher)?, live, &self.inherit, seed, device)?
             }
+            (None, None) => Decoder::random(&self.shape(teacher)?, seed, device)?,
         };
         let again = self.gradient_checkpointing.iter().copied();
         Ok(freeze(model, &self.freeze)?.with_gradient_checkpointing(again)?)

@@ -1,24 +1,50 @@
 use crate::{Config, Rows};
 use anyhow::{Context, Result};
+use burn::tensor::Device;
+use distily::core::Teacher;
 use distily::data::{
-    Codec, ContentHash, DataError, Import, ImportFormat, Provenance, RecordingConfig, ServerConfig,
+    Codec, ContentHash, DataError, Import, ImportFormat, Provenance, Recording, RecordingConfig,
+    ServerConfig,
 };
 use distily::hub::{Hub, RepoKind};
 use distily::models::{DecoderConfig, Precision};
-use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{self, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 /// Who teaches.
-#[derive(Debug, Deserialize)]
-#[serde(
-    untagged,
-    expecting = "a teacher is a folder or the id of a model on the hub, or { recording = \"FOLDER\", model = \"that of the recording\" }, and there `keep`, `hidden_layers` and `from` as the README says"
-)]
+#[derive(Debug)]
 pub enum TeacherConfig {
     /// A Hugging Face folder, or the id of a model on the hub.
     Model(String),
     /// What was recorded of one.
     Recorded(RecordedTeacher),
+}
+
+/// A text, or a table: an untagged enum would say of neither what is wrong with it.
+impl<'de> Deserialize<'de> for TeacherConfig {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either;
+        impl<'de> Visitor<'de> for Either {
+            type Value = TeacherConfig;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a folder or the id of a model on the hub, or { recording = \"FOLDER\", model = \"that of the recording\" }")
+            }
+
+            fn visit_str<E: de::Error>(self, name: &str) -> Result<TeacherConfig, E> {
+                Ok(TeacherConfig::Model(name.to_owned()))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, table: A) -> Result<TeacherConfig, A::Error> {
+                let table = MapAccessDeserializer::new(table);
+                RecordedTeacher::deserialize(table).map(TeacherConfig::Recorded)
+            }
+        }
+        deserializer.deserialize_any(Either)
+    }
 }
 
 /// What the example `record` writes down of a model.
@@ -29,19 +55,14 @@ pub struct RecordedTeacher {
     pub recording: PathBuf,
     /// The model, whose tokenizer and configuration are read, and to record it its weights.
     pub model: String,
-    /// What is kept of each token.
-    #[serde(default = "top_64")]
-    pub keep: Codec,
+    /// What is kept of each token: the 64 likeliest ids and their tail, if it is not said.
+    pub keep: Option<Codec>,
     /// The layers (from 0) whose hidden states are kept beside those that the objective compares.
     #[serde(default)]
     pub hidden_layers: Vec<usize>,
     /// What is recorded.
     #[serde(default)]
     pub from: RecordedFrom,
-}
-
-fn top_64() -> Codec {
-    Codec::TopK { k: 64, p: 1.0 }
 }
 
 /// Whom the example `record` asks.
@@ -63,8 +84,15 @@ pub enum RecordedFrom {
 pub struct ImportFrom {
     /// A file or a folder, relative to that of the data.
     path: PathBuf,
-    /// Whose files they are.
+    /// Whose files they are: `vllm`, `axolotl`, `trl` or `distill_kit`.
     format: ImportFormat,
+    /// What the teacher's logits were divided by.
+    #[serde(default = "one")]
+    temperature: f64,
+}
+
+fn one() -> f64 {
+    1.0
 }
 
 impl ImportFrom {
@@ -108,29 +136,74 @@ impl TeacherConfig {
 }
 
 impl RecordedTeacher {
+    /// What is kept when it is recorded.
+    fn codec(&self) -> Codec {
+        self.keep.clone().unwrap_or(Codec::TopK { k: 64, p: 1.0 })
+    }
+
+    /// Whether it can be recorded so.
+    pub(crate) fn check(&self) -> Result<()> {
+        let k = match (&self.from, self.codec()) {
+            (RecordedFrom::Model, _) => return Ok(()),
+            (_, Codec::TopK { k, .. }) => k,
+            (_, other) => anyhow::bail!(
+                "`teacher.keep`: got {other:?}, but a server or an import says likely ids alone: use `top_k`"
+            ),
+        };
+        if let RecordedFrom::Server(server) = &self.from {
+            let asked = server.k;
+            anyhow::ensure!(
+                asked >= k,
+                "`teacher.from.server.k`: got {asked}, expected the {k} ids that `teacher.keep` keeps, or more"
+            );
+        }
+        Ok(())
+    }
+
+    /// The temperature of a recording for the objective.
+    fn temperature(&self, config: &Config, codec: &Codec) -> Result<f64> {
+        if let Codec::Full = codec {
+            return Ok(1.0);
+        }
+        let wanted = config.recorded_temperature()?;
+        let known = match &self.from {
+            RecordedFrom::Model => return Ok(wanted),
+            RecordedFrom::Server(_) => 1.0,
+            RecordedFrom::Import(import) => import.temperature,
+        };
+        anyhow::ensure!(
+            wanted == known,
+            "the teacher's probabilities are at temperature {known}, from which those at {wanted} do not follow: give `forward_kl` that temperature"
+        );
+        Ok(known)
+    }
+
     /// What the recording is of. The teacher is known by its weights where they are here; where they are
     /// not, by what the recording says. One that is not here at all is known by its name.
     ///
     /// # Errors
     ///
     /// Where the objective has several temperatures, or neither weights nor a recording can be read.
-    pub fn provenance(&self, config: &Config, folder: &Path, rows: &Rows) -> Result<Provenance> {
+    pub fn provenance(
+        &self,
+        config: &Config,
+        folder: &Path,
+        rows: &Rows,
+        codec: &Codec,
+    ) -> Result<Provenance> {
         let teacher = match &self.from {
             RecordedFrom::Server(server) => ContentHash::of("served teacher", [&server.model]),
             RecordedFrom::Import(_) => ContentHash::of("imported teacher", [&self.model]),
             RecordedFrom::Model => match weights(folder, config.teacher_precision)? {
                 Some(hash) => hash,
-                None => Provenance::read(&self.recording)?.teacher,
+                None => RecordingConfig::read(&self.recording)?.provenance.teacher,
             },
         };
         Ok(Provenance {
             teacher,
             tokenizer: rows.tokenizer,
             data: rows.train.key(),
-            temperature: match self.keep {
-                Codec::Full => 1.0,
-                _ => config.recorded_temperature()?,
-            },
+            temperature: self.temperature(config, codec)?,
         })
     }
 
@@ -149,12 +222,47 @@ impl RecordedTeacher {
         let mut hidden_layers: Vec<usize> = layers.chain(self.hidden_layers.clone()).collect();
         hidden_layers.sort_unstable();
         hidden_layers.dedup();
+        let codec = self.codec();
         Ok(RecordingConfig {
-            provenance: self.provenance(config, folder, rows)?,
+            provenance: self.provenance(config, folder, rows, &codec)?,
             shape: teacher.shape(),
-            codec: self.keep.clone(),
+            codec,
             hidden_layers,
         })
+    }
+
+    /// Opens the recording for a student to learn from.
+    ///
+    /// # Errors
+    ///
+    /// Where it is of another model, of other rows, or not of all of them.
+    pub fn open(
+        &self,
+        config: &Config,
+        (folder, teacher): (&Path, &DecoderConfig),
+        rows: &Rows,
+        device: &Device,
+    ) -> Result<Recording> {
+        let codec = RecordingConfig::read(&self.recording)?.codec;
+        if let Some(keep) = self.keep.as_ref().filter(|keep| **keep != codec) {
+            anyhow::bail!(
+                "the recording keeps {codec:?}, but `teacher.keep` is {keep:?}: say what it keeps, or leave it out"
+            );
+        }
+        let expected = self.provenance(config, folder, rows, &codec)?;
+        let recording = Recording::open(&self.recording, &expected, device)?;
+        let (got, named) = (recording.shape(), teacher.shape());
+        anyhow::ensure!(
+            got == named,
+            "the recording is of a model with {got:?}, but `teacher.model` has {named:?}"
+        );
+        let missing = recording.missing(&rows.train)?;
+        anyhow::ensure!(
+            missing == 0,
+            "{missing} of the {} rows are not recorded: `record` goes on where it ended",
+            rows.train.len()
+        );
+        Ok(recording)
     }
 }
 
@@ -199,13 +307,28 @@ mod tests {
             of(r#"teacher = "b""#).unwrap()["teacher"],
             TeacherConfig::Model(_)
         ));
-        for wrong in [
-            r#"teacher = { recording = "a" }"#,
-            r#"teacher = { recording = "a", model = "b", k = 1 }"#,
-            r#"teacher = { recording = "a", model = "b", from = "elsewhere" }"#,
+        for (wrong, says) in [
+            (r#"teacher = 3"#, "that of the recording"),
+            (r#"teacher = { recording = "a" }"#, "missing field `model`"),
+            (
+                r#"teacher = { recording = "a", model = "b", k = 1 }"#,
+                "unknown field `k`",
+            ),
+            (
+                r#"teacher = { recording = "a", model = "b", from = "elsewhere" }"#,
+                "unknown variant `elsewhere`",
+            ),
+            (
+                r#"teacher = { recording = "a", model = "b", keep = { codec = "topk" } }"#,
+                "unknown variant `topk`, expected one of `full`",
+            ),
+            (
+                r#"teacher = { recording = "a", model = "b", from = { import = { path = "c", format = "vLLM" } } }"#,
+                "expected one of `vllm`",
+            ),
         ] {
             let problem = of(wrong).unwrap_err().to_string();
-            assert!(problem.contains("that of the recording"), "{problem}");
+            assert!(problem.contains(says), "{problem}");
         }
     }
 

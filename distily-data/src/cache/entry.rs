@@ -4,7 +4,7 @@ use crate::encoder::EncodedDocument;
 use crate::loss_mask::LossMask;
 use crate::tokens::Layout;
 use crate::{ContentHash, DataError};
-use std::io::Write;
+use std::io::{self, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -125,11 +125,18 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    /// `None` if there is no such folder.
+    /// `None` if there is no such folder, be it that it was removed meanwhile.
     pub(super) fn open(folder: &Path, key: ContentHash) -> Result<Option<Self>, DataError> {
-        if !folder.try_exists().map_err(DataError::io(folder))? {
-            return Ok(None);
+        match Self::read(folder, key) {
+            Err(_) if !folder.try_exists().map_err(DataError::io(folder))? => Ok(None),
+            Err(DataError::Io { file, source }) if source.kind() == io::ErrorKind::NotFound => {
+                Err(damaged(&file, "is not there"))
+            }
+            read => read.map(Some),
         }
+    }
+
+    fn read(folder: &Path, key: ContentHash) -> Result<Self, DataError> {
         let manifest = Manifest::read(&folder.join(MANIFEST), key)?;
         let open = |name, record| CheckedFile::open(folder.join(name), record);
         let lengths = open(LENGTHS, manifest.lengths)?.words()?;
@@ -150,7 +157,7 @@ impl Entry {
                 })?
             }
         };
-        Ok(Some(Self {
+        Ok(Self {
             layout: Layout {
                 lengths,
                 mask,
@@ -160,6 +167,6 @@ impl Entry {
                 id_bytes: manifest.id_bytes,
                 file: open(IDS, manifest.ids)?,
             },
-        }))
+        })
     }
 }

@@ -24,6 +24,12 @@ pub(super) struct Manifest {
     pub(super) loss_mask: Option<FileRecord>,
 }
 
+/// What every format says first.
+#[derive(Deserialize)]
+struct Format {
+    format: u32,
+}
+
 /// Another number for another layout of the files.
 pub(super) const FORMAT: u32 = 2;
 
@@ -38,11 +44,13 @@ impl Manifest {
     /// Reads the manifest of an entry.
     pub(super) fn read(file: &Path, key: ContentHash) -> Result<Self, DataError> {
         let text = fs::read(file).map_err(DataError::io(file))?;
-        let manifest: Self = unseal(&text).map_err(|problem| damaged(file, problem))?;
-        if manifest.format != FORMAT {
-            let problem = format!("its format is {}, expected {FORMAT}", manifest.format);
+        let damaged_text = |problem: String| damaged(file, problem);
+        let Format { format } = unseal(&text).map_err(damaged_text)?;
+        if format != FORMAT {
+            let problem = format!("its format is {format}, expected {FORMAT}");
             return Err(damaged(file, problem));
         }
+        let manifest: Self = unseal(&text).map_err(damaged_text)?;
         if manifest.key != key {
             let problem = format!("is of the entry {}, not of this one", manifest.key);
             return Err(damaged(file, problem));

@@ -100,7 +100,9 @@ impl Row {
             return Err("its `target_mask` is neither that of the `labels` nor that of the `labels` after: where its targets stand can't be told".to_owned());
         }
         // Nothing comes before a first token that could predict it.
-        predictions.remove(0);
+        if !predictions.remove(0).is_empty() {
+            return Err("targets of the first token as well as of the last: where they stand can't be told; empty the one that nothing comes before, or the one that nothing comes after".to_owned());
+        }
         Ok(predictions)
     }
 
@@ -108,7 +110,7 @@ impl Row {
     fn unprepared(&self) -> Result<(usize, Vec<Prediction>), String> {
         let tokens = self.input_ids.len();
         let expected = self.logprobs.as_ref().ok_or(
-            "neither `target_logprobs` nor `logprobs`: prepare the data set, or name what the teacher said so",
+            "neither `target_logprobs` (of a prepared data set) nor `logprobs` (of one that is not): name the column of what the teacher said as one of them",
         )?;
         let first = tokens.checked_sub(expected.len()).ok_or_else(|| {
             let got = expected.len();

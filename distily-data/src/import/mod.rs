@@ -9,6 +9,7 @@ use crate::tokens::Layout;
 use crate::{ContentHash, DataError, Packing, TokenRows, Tokens};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -140,6 +141,34 @@ impl Import {
         }
         let key = ContentHash::of("imported sequences", key.iter().map(ContentHash::as_bytes));
         TokenRows::pack(Tokens::in_memory(key, layout, ids), Packing::Padded, length)
+    }
+
+    /// How many of the sequences are documents that stand in some tokens, whichever of the special ids
+    /// begin and end either: none, if these are to measure with.
+    ///
+    /// # Errors
+    ///
+    /// As [`rows`](Self::rows), and where the tokens can't be read.
+    pub fn count_in(&self, tokens: &Tokens, special: &[u32]) -> Result<usize, DataError> {
+        let is_special = |id: &u32| special.contains(id);
+        let bare = |ids: &[u32]| -> ContentHash {
+            let start = ids.iter().take_while(|id| is_special(id)).count();
+            let end = ids[start..].iter().rev().take_while(|id| is_special(id));
+            let ids = &ids[start..ids.len() - end.count()];
+            ContentHash::of("document", ids.iter().map(|id| id.to_le_bytes()))
+        };
+        let (mut documents, mut at, mut ids) = (HashSet::new(), 0, Vec::new());
+        for &length in tokens.document_lengths() {
+            ids.clear();
+            tokens.read(&mut ids, at..at + u64::from(length))?;
+            at += u64::from(length);
+            documents.insert(*bare(&ids).as_bytes());
+        }
+        let mut count = 0;
+        for sequence in self.sequences()? {
+            count += usize::from(documents.contains(bare(&sequence?.ids).as_bytes()));
+        }
+        Ok(count)
     }
 
     /// Where the files are.

@@ -11,7 +11,7 @@ use rayon::prelude::*;
 pub struct LikelyIds {
     /// How many ids each token has: none where nothing is known, and the mass of all others is 1.
     pub lengths: Vec<usize>,
-    /// The ids, token after token; those of a token differ.
+    /// The ids, token after token; those of a token differ, and the likeliest comes first.
     pub ids: Vec<u32>,
     /// The natural logarithms of their probabilities at the recording's temperature.
     pub log_probabilities: Vec<f32>,
@@ -366,6 +366,11 @@ fn check_masses(lengths: &[usize], logs: &[f32], tails: &[f32]) -> Result<(), St
         // A server's rounding may say a little more than 1.
         if !of_token.iter().all(|&log| log <= 1e-3) {
             return Err("a log-probability is above 0, or no number".to_owned());
+        }
+        if !of_token.is_sorted_by(|before, after| before >= after) {
+            return Err(format!(
+                "the log-probabilities of token {token} rise: give the likeliest id first"
+            ));
         }
         if !(0.0..=1.0).contains(&tail) {
             return Err("the mass of the other ids is not between 0 and 1".to_owned());

@@ -23,6 +23,18 @@ pub enum RecordingError {
         /// What is wrong, and where in the file.
         problem: String,
     },
+    /// A recording by another version of this crate.
+    #[error(
+        "{file}: its format is {got}, expected {expected}: record anew, in another folder, or read it by the version that wrote it"
+    )]
+    Format {
+        /// The manifest.
+        file: PathBuf,
+        /// Its format.
+        got: u32,
+        /// The one that is read.
+        expected: u32,
+    },
     /// A folder without a recording.
     #[error(
         "{0}: no recording is in this folder: record the teacher into it first, or name another"
@@ -30,7 +42,7 @@ pub enum RecordingError {
     Missing(PathBuf),
     /// A recording of something else.
     #[error(
-        "{folder}: the recording's {what} is {got}, but {expected} was asked for: record anew, in another folder"
+        "{folder}: the recording's {what} is {got}, but {expected} was asked for: ask for what is recorded, or record anew, in another folder"
     )]
     Mismatch {
         /// The recording's folder.

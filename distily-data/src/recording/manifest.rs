@@ -41,6 +41,12 @@ impl ShardRecord {
     }
 }
 
+/// What every format says first.
+#[derive(Deserialize)]
+struct Format {
+    format: u32,
+}
+
 /// Another number for another layout of the files.
 const FORMAT: u32 = 2;
 
@@ -84,11 +90,15 @@ impl Manifest {
             text => text.map_err(RecordingError::io(&file))?,
         };
         let damaged = |problem: String| RecordingError::damaged(&file, problem);
-        let manifest: Self = unseal(&text).map_err(damaged)?;
-        if manifest.format != FORMAT {
-            let problem = format!("its format is {}, expected {FORMAT}", manifest.format);
-            return Err(damaged(problem));
+        let Format { format } = unseal(&text).map_err(damaged)?;
+        if format != FORMAT {
+            return Err(RecordingError::Format {
+                file,
+                got: format,
+                expected: FORMAT,
+            });
         }
+        let manifest: Self = unseal(&text).map_err(damaged)?;
         manifest
             .recording
             .check()

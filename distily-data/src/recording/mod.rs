@@ -148,18 +148,23 @@ impl Stored {
             Feature::Value,
             Feature::Attention,
         ];
-        let missing = (0..layers).find(|&layer| {
-            of_heads.iter().any(|&feature| taps.wants(layer, feature))
-                || taps.wants_any(layer) && !kept.contains(&layer)
-        });
-        let missing = match missing {
-            Some(layer) => format!("what is tapped of layer {layer}"),
+        let folder = self.folder.display();
+        let of_heads = |&layer: &usize| of_heads.iter().any(|&feature| taps.wants(layer, feature));
+        let never = match (0..layers).find(of_heads) {
+            Some(layer) => format!("the queries, keys, values or attention of layer {layer}"),
             None if taps.wants_embedding() => "the embedding output".to_owned(),
-            None => return Ok(()),
+            None => {
+                let mut tapped = (0..layers).filter(|&layer| taps.wants_any(layer));
+                return match tapped.find(|layer| !kept.contains(layer)) {
+                    None => Ok(()),
+                    Some(layer) => Err(ForwardError::Unanswered(format!(
+                        "{folder}: the hidden states of layer {layer} were not recorded, only those of {kept:?}: record anew with what the objective needs"
+                    ))),
+                };
+            }
         };
         Err(ForwardError::Unanswered(format!(
-            "{}: {missing} was not recorded, only the hidden states of the layers {kept:?}: record anew with what the objective needs",
-            self.folder.display()
+            "{folder}: no recording has {never}, which the objective wants: take the term out of the objective, or learn from the model itself"
         )))
     }
 

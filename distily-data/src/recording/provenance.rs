@@ -20,24 +20,8 @@ pub struct Provenance {
 }
 
 impl Provenance {
-    /// What the recording in a folder says that it is of: for those who can't know all that they expect,
-    /// such as the hash of weights that are elsewhere.
-    ///
-    /// # Errors
-    ///
-    /// [`RecordingError::Damaged`], [`RecordingError::Io`].
-    pub fn read(folder: &Path) -> Result<Self, RecordingError> {
-        Ok(Manifest::existing(folder)?.recording.provenance)
-    }
-
     /// Refuses a recording, which is of this, where something else was expected.
     pub(super) fn check(&self, expected: &Self, folder: &Path) -> Result<(), RecordingError> {
-        // JSON may bring a number back with another last bit, and both have to take that way.
-        let read_back = |temperature: f64| -> Option<f64> {
-            serde_json::from_str(&serde_json::to_string(&temperature).ok()?).ok()
-        };
-        let temperature_differs = self.temperature != expected.temperature
-            && Some(self.temperature) != read_back(expected.temperature);
         let hash = |hash: ContentHash| hash.to_string();
         let differences = [
             (
@@ -54,12 +38,12 @@ impl Provenance {
             ),
             (
                 self.data != expected.data,
-                "data",
+                "data (documents, tokenizer, packing, length)",
                 hash(self.data),
                 hash(expected.data),
             ),
             (
-                temperature_differs,
+                self.temperature != expected.temperature,
                 "temperature",
                 self.temperature.to_string(),
                 expected.temperature.to_string(),
@@ -92,6 +76,17 @@ pub struct RecordingConfig {
 }
 
 impl RecordingConfig {
+    /// What the recording in a folder says that it is: for those who can't know all that they expect of its
+    /// [`Provenance`], such as the hash of weights that are elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// [`RecordingError::Missing`], [`RecordingError::Format`], [`RecordingError::Damaged`],
+    /// [`RecordingError::Io`].
+    pub fn read(folder: &Path) -> Result<Self, RecordingError> {
+        Ok(Manifest::existing(folder)?.recording)
+    }
+
     pub(super) fn check(&self) -> Result<(), RecordingError> {
         self.codec.check(self.provenance.temperature)?;
         let vocabulary = self.shape.vocabulary;

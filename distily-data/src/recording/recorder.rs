@@ -48,14 +48,15 @@ impl Recorder {
         fs::create_dir_all(&folder).map_err(RecordingError::io(&folder))?;
         let lock = lock(&folder)?;
         let manifest = match Manifest::read(&folder)? {
-            None => {
-                let manifest = Manifest::new(config);
-                manifest.write(&folder)?;
-                manifest
-            }
-            Some(manifest) => {
+            Some(manifest) if !manifest.shards.is_empty() => {
                 check_same(&manifest.recording, &config, &folder)?;
                 Stored::open(&folder, &manifest)?;
+                manifest
+            }
+            // Of an empty one nothing is lost.
+            _ => {
+                let manifest = Manifest::new(config);
+                manifest.write(&folder)?;
                 manifest
             }
         };
@@ -188,6 +189,11 @@ impl Recorder {
                 row: number,
                 problem,
             };
+            let vocabulary = config.shape.vocabulary;
+            if let Some(id) = row.ids.iter().find(|&&id| id as usize >= vocabulary) {
+                let said = format!("its token {id} is not in the vocabulary of {vocabulary}");
+                return Err(problem(said));
+            }
             if !config.hidden_layers.is_empty() {
                 let said = "likely ids are given, but hidden states are to be kept too";
                 return Err(problem(said.to_owned()));
@@ -212,7 +218,8 @@ impl Recorder {
     /// # Errors
     ///
     /// [`RecordingError::Unrecordable`] where they do not fit the batch or the codec; nothing of the
-    /// batch is recorded then. [`RecordingError::Io`].
+    /// batch is recorded then. [`RecordingError::Io`], after which [`rows`](Self::rows) says how far the
+    /// batch was recorded: go on there.
     pub fn record_likely(
         &mut self,
         batch: &TokenBatch,
@@ -331,15 +338,31 @@ impl Recorder {
     ) -> Result<(), RecordingError> {
         let config = self.manifest.recording.clone();
         let mut row_start = 0;
-        let shards = (0..shards).map(|shard| {
+        let shards = shares(parts, shards).map(|parts| {
             let mut open = OpenShard::within_row(&config, row_start);
-            let range = [shard, shard + 1].map(|at| parts.len() * at / shards);
-            open.push(row.key, &parts[range[0]..range[1]]);
+            open.push(row.key, parts);
             row_start += open.tokens();
             open
         });
         self.write(shards)
     }
+}
+
+/// Parts in so many runs of about as many bytes each, none of them empty.
+fn shares(parts: &[Encoded], shares: usize) -> impl Iterator<Item = &[Encoded]> {
+    let bytes: usize = parts.iter().map(Encoded::bytes).sum();
+    let (mut rest, mut taken, mut number) = (parts, 0, 0);
+    std::iter::from_fn(move || {
+        let mut count = 0;
+        while count < rest.len() && (count == 0 || taken * shares < bytes * (number + 1)) {
+            taken += rest[count].bytes();
+            count += 1;
+        }
+        number += 1;
+        let (share, others) = rest.split_at(count);
+        rest = others;
+        (!share.is_empty()).then_some(share)
+    })
 }
 
 /// How a sequence begins, for an error.

@@ -158,16 +158,19 @@ impl Shard {
         record: &ShardRecord,
     ) -> Result<Self, RecordingError> {
         let path = shard_file(folder, shard);
-        let io = || RecordingError::io(&path);
+        let io_error = || RecordingError::io(&path);
         let damaged = |problem: String| RecordingError::damaged(&path, problem);
-        let file = File::open(&path).map_err(io())?;
-        let bytes = file.metadata().map_err(io())?.len();
+        let file = File::open(&path).map_err(|problem| match problem.kind() {
+            io::ErrorKind::NotFound => damaged("is not there".to_owned()),
+            _ => io_error()(problem),
+        })?;
+        let bytes = file.metadata().map_err(io_error())?.len();
         let layout = Layout::new(config, &record.counts())
             .filter(|layout| layout.bytes == bytes)
             .ok_or_else(|| damaged(format!("{bytes} bytes are not what the manifest says")))?;
         // No more than the file has.
         let mut index = vec![0; layout.data as usize];
-        read_exact_at(&file, &mut index, 0).map_err(io())?;
+        read_exact_at(&file, &mut index, 0).map_err(io_error())?;
         if ContentHash::of_file(&index) != record.blake3 {
             let problem = format!(
                 "bytes 0 to {} have another hash than was written",

@@ -55,6 +55,14 @@ impl ServerTeacher {
             let predictions = vllm::predictions(prompt, logprobs);
             let predictions =
                 predictions.map_err(|problem| wrong(format!("prompt {number}: {problem}")))?;
+            // The ids that were asked for, and the prompt's own.
+            let most = self.config.k.saturating_add(1);
+            if let Some(more) = predictions.iter().find(|known| known.len() > most) {
+                let got = more.len();
+                return Err(wrong(format!(
+                    "prompt {number}: {got} ids for a token, of which {most} were asked for at most"
+                )));
+            }
             let ids = predictions.iter().flatten().map(|&(id, _)| id);
             match ids.max().filter(|&id| id >= self.shape.vocabulary) {
                 Some(id) => Err(self.client.other_vocabulary(id, self.shape.vocabulary)),

@@ -133,6 +133,9 @@ fn text(cell: Cell, column: &str) -> Result<Option<String>, String> {
     match cell {
         Cell::Null => Ok(None),
         Cell::Text(text) => Ok(Some(text)),
+        Cell::List(_) => Err(format!(
+            "`{column}` is a list, expected text: name another column in `columns`, or write the texts of its parts together"
+        )),
         other => Err(unlike(column, other.kind(), "text")),
     }
 }

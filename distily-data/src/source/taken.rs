@@ -7,8 +7,10 @@ use distily_core::Seed;
 use distily_hub::Hub;
 use rand::RngExt;
 use rand::rngs::ChaCha8Rng;
+use std::fs;
 use std::ops::Range;
 use std::path::Path;
+use std::time::SystemTime;
 
 /// A source whose files are there.
 #[derive(Debug, Clone)]
@@ -16,6 +18,16 @@ pub(crate) struct Source {
     pub(crate) config: SourceConfig,
     files: Vec<DataFile>,
     hashes: Vec<ContentHash>,
+    /// Of each file before it was hashed.
+    stamps: Vec<Stamp>,
+}
+
+/// What a file that is written anew has another of: its length, and when it was changed.
+type Stamp = (u64, Option<SystemTime>);
+
+fn stamp(file: &DataFile) -> Result<Stamp, DataError> {
+    let metadata = fs::metadata(file.path()).map_err(DataError::io(file.path()))?;
+    Ok((metadata.len(), metadata.modified().ok()))
 }
 
 /// What became of a row.
@@ -37,6 +49,7 @@ impl Source {
     /// Finds the files, and hashes them.
     pub(crate) fn open(config: &SourceConfig, hub: &Hub, base: &Path) -> Result<Self, DataError> {
         let files = config.files(hub, base)?;
+        let stamps = files.iter().map(stamp).collect::<Result<_, _>>()?;
         let hashes = files
             .iter()
             .map(|file| ContentHash::of_content(file.path()).map_err(DataError::io(file.path())));
@@ -44,7 +57,21 @@ impl Source {
             config: config.clone(),
             hashes: hashes.collect::<Result<_, _>>()?,
             files,
+            stamps,
         })
+    }
+
+    /// Whether the files are still those that were hashed: what was read of others has the wrong name.
+    pub(crate) fn check_unchanged(&self) -> Result<(), DataError> {
+        for (file, before) in self.files.iter().zip(&self.stamps) {
+            if stamp(file)? != *before {
+                return Err(DataError::File {
+                    file: file.path().to_owned(),
+                    problem: "was changed after the corpus was opened: open it again".to_owned(),
+                });
+            }
+        }
+        Ok(())
     }
 
     /// What the documents are, for a hash: the same files elsewhere are the same.
@@ -68,8 +95,11 @@ impl Source {
         let range = match known {
             Some(range) => range,
             None => {
-                let counts = files.iter().map(|file| file.count(config));
-                config.split.rows_of(counts.sum::<Result<u64, _>>()?)
+                let mut rows = 0u64;
+                for file in files {
+                    rows = rows.saturating_add(file.count(config)?);
+                }
+                config.split.rows_of(rows)
             }
         };
         let sample = config.sample.map(|wanted| Sample {

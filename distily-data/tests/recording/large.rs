@@ -77,6 +77,43 @@ fn resealed(manifest: &Path, text: &str, words: &[(&str, &str)]) {
 }
 
 #[test]
+fn a_large_row_is_cut_by_its_bytes() {
+    const TOKENS: usize = 6000;
+    let (folder, rows) = (tempfile::tempdir().unwrap(), rows());
+    let config = RecordingConfig {
+        hidden_layers: vec![],
+        ..config(&rows, 70_000, Codec::TopK { k: 1000, p: 1.0 }, 1.0)
+    };
+    // Nothing is known of the first half, and much of the second: 18 MB.
+    let known = |token: usize| token >= TOKENS / 2;
+    let count = TOKENS / 2 * 1000;
+    let likely = LikelyIds {
+        lengths: (0..TOKENS)
+            .map(|t| if known(t) { 1000 } else { 0 })
+            .collect(),
+        ids: (0..count as u32).map(|at| at % 1000).collect(),
+        log_probabilities: vec![-7.0; count],
+        tails: (0..TOKENS)
+            .map(|t| if known(t) { 0.0881 } else { 1.0 })
+            .collect(),
+    };
+    let batch = TokenBatch::new(vec![5; TOKENS], [1, TOKENS]).unwrap();
+    let mut recorder = Recorder::open(folder.path(), config.clone()).unwrap();
+    recorder.record_likely(&batch, &likely).unwrap();
+    assert_eq!(recorder.rows(), 1);
+    let shards = files(folder.path());
+    let megabytes = shards.iter().map(|(_, content)| content.len() >> 20);
+    assert_eq!(megabytes.collect::<Vec<_>>(), [0, 8, 8]);
+    let recording = open(folder.path(), &config).unwrap();
+    let answer = recording.answer(&batch, &Taps::logits()).unwrap();
+    let Distribution::Sparse { ids, .. } = answer.distribution else {
+        unreachable!()
+    };
+    let ids: Vec<u32> = ids.into_data().iter().collect();
+    assert!(ids[count..] == likely.ids);
+}
+
+#[test]
 fn shards_that_do_not_go_on_with_a_row_are_told() {
     let (folder, rows) = (tempfile::tempdir().unwrap(), rows());
     let config = config(&rows, VOCABULARY, Codec::Full, 1.0);

@@ -96,7 +96,10 @@ fn likely_ids_that_are_wrong_are_not_recorded() {
     let mut recorder = Recorder::open(folder.path(), config).unwrap();
     let (batch, good) = given(1, 3);
     type Change = fn(&mut LikelyIds);
-    let wrong: [(&str, Change); 8] = [
+    let wrong: [(&str, Change); 9] = [
+        ("of token 2 rise", |known| {
+            known.log_probabilities.swap(128, 130);
+        }),
         ("of token 1 and its tail add up to 1.2", |known| {
             known.tails[1] = 0.5
         }),

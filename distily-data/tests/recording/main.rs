@@ -292,13 +292,22 @@ fn rows_that_were_not_recorded_are_refused() {
         "{problem}"
     );
     let batch = rows.in_order(1).next().unwrap().unwrap();
-    for taps in [
-        Taps::none().with(2, Feature::Hidden),
-        Taps::none().with(1, Feature::Query),
-        Taps::none().with_embedding(),
+    for (taps, says) in [
+        (
+            Taps::none().with(2, Feature::Hidden),
+            "states of layer 2 were not recorded, only those of [1, 3]",
+        ),
+        (
+            Taps::none().with(1, Feature::Query),
+            "no recording has the queries, keys, values or attention of layer 1",
+        ),
+        (
+            Taps::none().with_embedding(),
+            "no recording has the embedding output",
+        ),
     ] {
         let problem = recording.answer(&batch, &taps).unwrap_err().to_string();
-        assert!(problem.contains("was not recorded"), "{problem}");
+        assert!(problem.contains(says), "{problem}");
     }
 }
 
@@ -394,6 +403,41 @@ fn a_file_in_the_place_of_the_recording_is_told() {
 }
 
 #[test]
+fn an_empty_recording_may_become_another() {
+    let (folder, rows) = (tempfile::tempdir().unwrap(), rows(9, 9));
+    drop(Recorder::open(folder.path(), config(&rows, 9, Codec::Full, 1.0)).unwrap());
+    let config = config(&rows, 9, TOP_K, 1.0);
+    assert_eq!(record(folder.path(), &rows, &config).config(), &config);
+}
+
+#[test]
+fn a_number_comes_back_from_the_manifest_as_it_was_written() {
+    let (folder, rows) = (tempfile::tempdir().unwrap(), rows(9, 9));
+    let codec = Codec::TopK {
+        k: 4,
+        p: f64::from(0.98f32),
+    };
+    let config = config(&rows, 9, codec, f64::from(1.7f32));
+    record(folder.path(), &rows, &config);
+    Recorder::open(folder.path(), config).unwrap();
+}
+
+#[test]
+fn a_recording_of_another_format_is_not_called_damaged() {
+    let (folder, rows) = (tempfile::tempdir().unwrap(), rows(9, 9));
+    let config = config(&rows, 9, TOP_K, 1.0);
+    let content = r#"{ "format": 1, "of": "old" }"#;
+    let hash = ContentHash::of_file(content.as_bytes());
+    let text = format!("{{\n\"content\": {content},\n\"blake3\": \"{hash}\"\n}}\n");
+    fs::write(folder.path().join("manifest.json"), text).unwrap();
+    let problem = open(folder.path(), &config).unwrap_err();
+    assert!(
+        matches!(problem, RecordingError::Format { got: 1, .. }),
+        "{problem}"
+    );
+}
+
+#[test]
 fn another_recording_than_expected_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let rows = rows(9, 9);
@@ -406,7 +450,10 @@ fn another_recording_than_expected_is_refused() {
         ("tokenizer", |config, other| {
             config.provenance.tokenizer = other
         }),
-        ("data", |config, other| config.provenance.data = other),
+        (
+            "data (documents, tokenizer, packing, length)",
+            |config, other| config.provenance.data = other,
+        ),
         ("temperature", |config, _| {
             config.provenance.temperature = 2.0
         }),

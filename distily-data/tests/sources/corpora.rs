@@ -37,6 +37,49 @@ fn a_slice_goes_over_shards() {
 }
 
 #[test]
+fn a_corpus_may_be_there_to_measure_with_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    put(folder, "a.jsonl", lines(&stories(9)));
+    let corpus = open(
+        folder,
+        &super::corpus(json!({ "held_out": [{ "name": "a.jsonl" }] })),
+    )
+    .unwrap();
+    assert_eq!(read(corpus.held_out()).unwrap().len(), 9);
+    let problem = read(corpus.train()).unwrap_err().to_string();
+    assert_eq!(problem, "`train`: got no source, expected one or more");
+    assert!(open(folder, &super::corpus(json!({}))).is_err());
+}
+
+#[test]
+fn a_side_is_another_where_its_documents_may_be() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    for (name, count) in [("a.jsonl", 9), ("b.jsonl", 10), ("c.jsonl", 11)] {
+        put(folder, name, lines(&stories(count)));
+    }
+    let of = |train: &str, held_out: &[&str], fraction: f64| {
+        let named = |name: &str| json!({ "name": name });
+        let held_out: Vec<_> = held_out.iter().map(|name| named(name)).collect();
+        let corpus =
+            json!({ "train": [named(train)], "held_out": held_out, "held_out_fraction": fraction });
+        let corpus = open(folder, &super::corpus(corpus)).unwrap();
+        [corpus.train(), corpus.held_out()].map(|side| side.identity().unwrap())
+    };
+    let beside = of("a.jsonl", &["b.jsonl"], 0.1);
+    assert_eq!(beside, of("a.jsonl", &["b.jsonl"], 0.2));
+    assert_eq!(beside[1], of("c.jsonl", &["b.jsonl"], 0.1)[1]);
+    assert_ne!(beside[0], of("a.jsonl", &["c.jsonl"], 0.1)[0]);
+    let shared = of("a.jsonl", &[], 0.1);
+    let other = of("a.jsonl", &[], 0.2);
+    let all = [
+        beside[0], beside[1], shared[0], shared[1], other[0], other[1],
+    ];
+    assert_eq!(all.iter().collect::<HashSet<_>>().len(), all.len());
+}
+
+#[test]
 fn what_comes_before_a_slice_must_be_readable() {
     let folder = tempfile::tempdir().unwrap();
     put(

@@ -228,6 +228,36 @@ fn a_dictionary_that_claims_more_than_it_holds_is_told() {
 }
 
 #[test]
+fn a_schema_that_claims_more_than_it_holds_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let mut bytes = parquet(&[Some(b"a")], Compression::UNCOMPRESSED);
+    // The root, and how many children it has.
+    let root = b"schema\x15\x04";
+    let at = bytes.windows(8).rposition(|bytes| bytes == root).unwrap();
+    bytes[at + 7] = 63 << 1;
+    put(folder, "a.parquet", bytes);
+    let problem = error(folder, json!({ "name": "a.parquet" }));
+    told(&problem, &["a.parquet", "a group of more children"]);
+}
+
+#[test]
+fn a_file_that_changes_while_it_is_used_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    put(folder, "a.jsonl", lines(&stories(9)));
+    let config = json!({ "train": [{ "name": "a.jsonl" }], "held_out_fraction": 0.0 });
+    let corpus = open(folder, &corpus(config)).unwrap();
+    assert_eq!(read(corpus.train()).unwrap().len(), 9);
+    put(folder, "a.jsonl", lines(&stories(10)));
+    let problem = read(corpus.train()).unwrap_err().to_string();
+    told(
+        &problem,
+        &["a.jsonl", "changed after the corpus was opened"],
+    );
+}
+
+#[test]
 fn a_table_with_uneven_rows_is_told() {
     let folder = tempfile::tempdir().unwrap();
     put(folder.path(), "a.csv", "text,id\na,1\nb, with, commas,2\n");

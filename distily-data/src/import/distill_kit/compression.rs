@@ -71,6 +71,10 @@ impl Compression {
             path.parent().unwrap_or(Path::new(""))
         };
         let file = folder.join(FILE);
+        if !file.exists() {
+            let problem = "is not there: DistillKit writes it beside its data, and without it their bytes can't be read".to_owned();
+            return Err(DataError::File { file, problem });
+        }
         let text = std::fs::read_to_string(&file).map_err(DataError::io(&file))?;
         Self::parse(&text).map_err(|problem| DataError::File { file, problem })
     }

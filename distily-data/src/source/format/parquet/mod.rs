@@ -1,3 +1,5 @@
+mod schema_check;
+
 use super::{Records, Rows};
 use crate::DataError;
 use crate::source::cell::Cell;
@@ -6,6 +8,7 @@ use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::reader::RowIter;
 use parquet::record::{Field, Row};
 use parquet::schema::types::{Type, TypePtr};
+use schema_check::check_schema;
 use serde::de::DeserializeOwned;
 use serde_json::{Number, Value};
 use std::fs::File;
@@ -165,13 +168,21 @@ fn caught<T>(read: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, String
 
 /// How many rows the file says that it has.
 pub(super) fn count(path: &Path) -> Result<u64, DataError> {
-    let rows = open(path)?.metadata().file_metadata().num_rows();
-    u64::try_from(rows).map_err(|_| broken(path, &format!("{rows} rows")))
+    let reader = open(path)?;
+    let rows = reader.metadata().file_metadata().num_rows();
+    let mut groups = reader.metadata().row_groups().iter();
+    let sum = groups.try_fold(0i64, |sum, group| sum.checked_add(group.num_rows()));
+    let sound = u64::try_from(rows).ok().filter(|_| sum == Some(rows));
+    sound.ok_or_else(|| broken(path, &format!("{rows} rows, but {sum:?} in its groups")))
 }
 
 fn open(path: &Path) -> Result<SerializedFileReader<File>, DataError> {
-    let file = File::open(path).map_err(DataError::io(path))?;
-    caught(|| SerializedFileReader::new(file)).map_err(|problem| broken(path, &problem))
+    let mut file = File::open(path).map_err(DataError::io(path))?;
+    let opened = caught(|| {
+        check_schema(&mut file)?;
+        SerializedFileReader::new(file)
+    });
+    opened.map_err(|problem| broken(path, &problem))
 }
 
 fn broken(path: &Path, problem: &str) -> DataError {
