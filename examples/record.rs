@@ -105,7 +105,7 @@ fn verify(folder: &Path) -> Result<()> {
     let said = RecordingConfig::read(folder)?.provenance;
     let recording = Recording::open(folder, &said, &device())?;
     recording.verify()?;
-    println!("{} rows are as they were written", recording.rows());
+    println!("{} different rows are as they were written", recording.rows());
     Ok(())
 }
 
