@@ -105,7 +105,10 @@ fn verify(folder: &Path) -> Result<()> {
     let said = RecordingConfig::read(folder)?.provenance;
     let recording = Recording::open(folder, &said, &device())?;
     recording.verify()?;
-    println!("{} different rows are as they were written", recording.rows());
+    println!(
+        "{} different rows are as they were written",
+        recording.rows()
+    );
     Ok(())
 }
 

@@ -5,6 +5,7 @@
 mod config;
 mod device;
 mod distillation;
+mod recorded;
 mod report;
 mod rows;
 mod stories;
@@ -15,11 +16,12 @@ mod train;
 pub use config::{Config, Data, Evaluation};
 pub use device::device;
 pub use distillation::trainer;
+pub use recorded::{ImportFrom, RecordedFrom, RecordedTeacher};
 pub use report::{Measured, compare, measure};
 pub use rows::{Documents, Rows};
 pub use stories::Stories;
 pub use student::Student;
-pub use teacher::{ImportFrom, RecordedFrom, RecordedTeacher, TeacherConfig};
+pub use teacher::TeacherConfig;
 pub use train::{Progress, train};
 
 /// The README's code is compiled with the documentation tests.
