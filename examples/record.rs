@@ -169,7 +169,10 @@ impl Teacher for Watched<'_> {
     }
 }
 
-/// Records one row elsewhere and takes a training step with it, so that what the objective can't learn
+/// The most rows that are recorded to rehearse.
+const MOST_REHEARSED: usize = 16;
+
+/// Records a row elsewhere and takes a training step with it, so that what the objective can't learn
 /// from is told before hours are spent.
 fn rehearse(
     config: &Config,
@@ -178,7 +181,18 @@ fn rehearse(
     said: &Said,
     recording: RecordingConfig,
 ) -> Result<()> {
-    let (folder, first) = (tempfile::tempdir()?, rows.train.clone().limited_to(1));
+    let folder = tempfile::tempdir()?;
+    let length = rows.train.length();
+    // The first rows of which one scores something.
+    let mut batches = rows.train.in_order(1).take(MOST_REHEARSED).enumerate();
+    let scored = batches.find_map(|(at, batch)| {
+        let scored = batch.map(|batch| (batch.predictions() > 0).then_some((at + 1, batch)));
+        scored.transpose()
+    });
+    let Some((count, batch)) = scored.transpose()? else {
+        return Ok(());
+    };
+    let first = rows.train.clone().limited_to(count * length);
     let recording = RecordingConfig {
         provenance: Provenance {
             data: first.key(),
@@ -196,8 +210,7 @@ fn rehearse(
         Said::In(_) => &*recording,
     };
     let mut trainer = trainer(config, &rows.train, student, recording.clone(), calibrates)?;
-    let batch = first.in_order(1).collect::<Result<Vec<_>, _>>()?;
-    let step = trainer.step(&batch);
+    let step = trainer.step(&[batch]);
     step.context("a student can't learn from what would be recorded")?;
     Ok(())
 }

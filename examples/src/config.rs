@@ -87,6 +87,10 @@ impl Config {
             import.is_none() || train.is_empty(),
             "what is imported is what is learnt from: name `data.source.held_out` alone"
         );
+        anyhow::ensure!(
+            import.is_none() || !config.data.source.held_out.is_empty(),
+            "`data.source.held_out` names nothing to measure with"
+        );
         if let TeacherConfig::Recorded(recorded) = &config.teacher {
             recorded.check()?;
         }

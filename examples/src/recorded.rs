@@ -4,7 +4,7 @@ use burn::tensor::Device;
 use distily::core::Teacher;
 use distily::data::{
     Codec, ContentHash, DataError, Import, ImportFormat, Provenance, Recording, RecordingConfig,
-    ServerConfig,
+    RecordingError, ServerConfig,
 };
 use distily::models::{DecoderConfig, Precision};
 use serde::Deserialize;
@@ -184,10 +184,21 @@ impl RecordedTeacher {
             );
         }
         let expected = self.provenance(config, folder, rows, &codec)?;
-        let recording = Recording::open(&self.recording, &expected, device)?;
+        let recording = match Recording::open(&self.recording, &expected, device) {
+            Err(
+                problem @ RecordingError::Mismatch {
+                    what: "teacher", ..
+                },
+            ) => {
+                return Err(problem).context("the example `record` names a teacher by its weights and their bits, or a server's by its name");
+            }
+            recording => recording?,
+        };
         let (got, named) = (recording.shape(), teacher.shape());
+        // Whoever records by the library may know no more of a server's model than its vocabulary.
+        let known = got.layers > 0;
         anyhow::ensure!(
-            got == named,
+            got == named || !known && got.vocabulary == named.vocabulary,
             "the recording is of a model with {got:?}, but `teacher.model` has {named:?}"
         );
         let missing = recording.missing(&rows.train)?;

@@ -91,8 +91,8 @@ impl Row {
             None => true,
         };
         let masked = self.target_mask.is_some() && self.labels.is_some();
-        let at_own = tokens > 0 && known(tokens - 1)
-            || masked && (1..tokens).any(|at| !trained(at) && known(at - 1));
+        let by_mask = masked && (1..tokens).any(|at| !trained(at) && known(at - 1));
+        let at_own = by_mask || tokens > 0 && known(tokens - 1);
         if !at_own {
             return Ok(predictions);
         }
@@ -100,7 +100,7 @@ impl Row {
             return Err("its `target_mask` is neither that of the `labels` nor that of the `labels` after: where its targets stand can't be told".to_owned());
         }
         // Nothing comes before a first token that could predict it.
-        if !predictions.remove(0).is_empty() {
+        if !predictions.remove(0).is_empty() && !by_mask {
             return Err("targets of the first token as well as of the last: where they stand can't be told; empty the one that nothing comes before, or the one that nothing comes after".to_owned());
         }
         Ok(predictions)

@@ -1,13 +1,17 @@
+mod page_check;
 mod schema_check;
+mod thrift;
 
 use super::{Records, Rows};
 use crate::DataError;
 use crate::source::cell::Cell;
+use page_check::check_pages;
 use parquet::errors::ParquetError;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::reader::RowIter;
 use parquet::record::{Field, Row};
 use parquet::schema::types::{Type, TypePtr};
+
 use schema_check::check_schema;
 use serde::de::DeserializeOwned;
 use serde_json::{Number, Value};
@@ -59,7 +63,7 @@ fn projected<T: 'static>(
     let schema = reader.metadata().file_metadata().schema().name().to_owned();
     let names: Vec<String> = fields.iter().map(|field| field.name().to_owned()).collect();
     let projected = caught(|| {
-        check_dictionaries(&reader, &names)?;
+        check_columns(path, &reader, &names)?;
         let projection = Type::group_type_builder(&schema)
             .with_fields(fields)
             .build()?;
@@ -74,32 +78,19 @@ fn projected<T: 'static>(
     })))
 }
 
-/// The library reserves as many values as a dictionary claims, which may end the process: refuses one
-/// that has more than its bytes can hold. Of other pages, headers are read alone.
-fn check_dictionaries(
+/// Looks at all pages of some columns; but for their headers, they are not read.
+fn check_columns(
+    path: &Path,
     reader: &SerializedFileReader<File>,
     names: &[String],
 ) -> Result<(), ParquetError> {
-    for number in 0..reader.num_row_groups() {
-        let group = reader.get_row_group(number)?;
-        for column in 0..group.num_columns() {
-            let path = group.metadata().column(column).column_path().parts();
-            if path.first().is_none_or(|name| !names.contains(name)) {
-                continue;
-            }
-            let mut pages = group.get_column_page_reader(column)?;
-            while let Some(page) = pages.peek_next_page()? {
-                if !page.is_dict {
-                    pages.skip_next_page()?;
-                } else if let Some(page) = pages.get_next_page()? {
-                    let (values, bytes) = (page.num_values(), page.buffer().len());
-                    // A value takes a byte or more, but for that of no width, which is one.
-                    if values as usize > bytes.max(1) {
-                        return Err(ParquetError::General(format!(
-                            "a dictionary of {values} values in {bytes} bytes"
-                        )));
-                    }
-                }
+    let file = File::open(path)?;
+    for group in reader.metadata().row_groups() {
+        for column in group.columns() {
+            let name = column.column_path().parts().first();
+            if name.is_some_and(|name| names.contains(name)) {
+                let (start, length) = column.byte_range();
+                check_pages(&file, start, length)?;
             }
         }
     }
