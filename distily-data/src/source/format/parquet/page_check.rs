@@ -10,6 +10,36 @@ use std::fs::File;
 const FIRST: u64 = 1 << 12;
 const MOST: u64 = 1 << 24;
 
+/// The fields of `PageHeader`: type, size without and with compression, checksum, and the header of each kind
+/// of page.
+const PAGE_HEADER: [(i16, u8); 8] = [
+    (1, I32),
+    (2, I32),
+    (3, I32),
+    (4, I32),
+    (5, STRUCT),
+    (6, STRUCT),
+    (7, STRUCT),
+    (8, STRUCT),
+];
+
+/// Values, encoding, encodings of the levels, statistics.
+const DATA_PAGE_HEADER: [(i16, u8); 5] = [(1, I32), (2, I32), (3, I32), (4, I32), (5, STRUCT)];
+
+/// Values, encoding; whether they are sorted is no number.
+const DICTIONARY_PAGE_HEADER: [(i16, u8); 2] = [(1, I32), (2, I32)];
+
+/// Values, nulls, rows, encoding, bytes of the levels; whether it is compressed is no number; statistics.
+const DATA_PAGE_HEADER_V2: [(i16, u8); 7] = [
+    (1, I32),
+    (2, I32),
+    (3, I32),
+    (4, I32),
+    (5, I32),
+    (6, I32),
+    (8, STRUCT),
+];
+
 /// What of a page's header tells where the next one is, and how much is in it.
 struct Page {
     /// Of the header.
@@ -60,11 +90,13 @@ fn page(file: &File, at: u64, end: u64) -> Result<Page, ParquetError> {
 fn header(bytes: &[u8]) -> Result<Page, ParquetError> {
     let mut thrift = Compact(bytes);
     let (mut id, mut sizes, mut values) = (0, [None; 2], 0);
-    while let Some(kind) = thrift.field(&mut id)? {
-        match (id, kind) {
-            (2 | 3, I32) => sizes[id as usize - 2] = Some(size(&mut thrift)?),
-            (7, STRUCT) => values = dictionary(&mut thrift)?,
-            (2 | 3 | 7, _) => return Err(wrong("a page with a size of the wrong kind")),
+    while let Some(kind) = thrift.known_field(&mut id, &PAGE_HEADER)? {
+        match id {
+            2 | 3 => sizes[id as usize - 2] = Some(size(&mut thrift)?),
+            5 => drop(first_size(&mut thrift, &DATA_PAGE_HEADER)?),
+            6 => drop(first_size(&mut thrift, &[])?),
+            7 => values = first_size(&mut thrift, &DICTIONARY_PAGE_HEADER)?,
+            8 => drop(first_size(&mut thrift, &DATA_PAGE_HEADER_V2)?),
             _ => thrift.skip(kind, 0)?,
         }
     }
@@ -79,13 +111,12 @@ fn header(bytes: &[u8]) -> Result<Page, ParquetError> {
     })
 }
 
-/// `DictionaryPageHeader`: how many values it has.
-fn dictionary(thrift: &mut Compact<'_>) -> Result<u64, ParquetError> {
+/// The header of a kind of page, whose field 1 is how many values it has.
+fn first_size(thrift: &mut Compact<'_>, known: &[(i16, u8)]) -> Result<u64, ParquetError> {
     let (mut id, mut values) = (0, 0);
-    while let Some(kind) = thrift.field(&mut id)? {
-        match (id, kind) {
-            (1, I32) => values = size(thrift)?,
-            (1, _) => return Err(wrong("a dictionary with a size of the wrong kind")),
+    while let Some(kind) = thrift.known_field(&mut id, known)? {
+        match id {
+            1 if !known.is_empty() => values = size(thrift)?,
             _ => thrift.skip(kind, 0)?,
         }
     }

@@ -1,10 +1,28 @@
 //! What the library believes of a schema: it reserves as many children as a group claims, and goes down
 //! into groups by recursion. Either may end the process, so both are looked at before.
 
-use super::thrift::{Compact, DEEPEST, I32, LIST, STRUCT, wrong};
+use super::thrift::{BINARY, Compact, DEEPEST, I32, LIST, STRUCT, wrong};
 use parquet::errors::ParquetError;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
+
+/// The fields of `FileMetaData` up to the schema: a version, and the elements of the schema.
+const FILE_METADATA: [(i16, u8); 2] = [(1, I32), (2, LIST)];
+
+/// The fields of `SchemaElement`: type and its length, repetition, name, children, converted type, scale,
+/// precision, id, logical type.
+const SCHEMA_ELEMENT: [(i16, u8); 10] = [
+    (1, I32),
+    (2, I32),
+    (3, I32),
+    (4, BINARY),
+    (5, I32),
+    (6, I32),
+    (7, I32),
+    (8, I32),
+    (9, I32),
+    (10, STRUCT),
+];
 
 /// Refuses the footer of a file whose schema can't be what it claims. The file is left where it was found.
 pub(super) fn check_schema(file: &mut File) -> Result<(), ParquetError> {
@@ -12,12 +30,9 @@ pub(super) fn check_schema(file: &mut File) -> Result<(), ParquetError> {
     file.rewind()?;
     let mut thrift = Compact(&footer);
     let mut id = 0;
-    // `FileMetaData`: its field 2 are the elements of the schema. The library does not look at what kind a
-    // field says it is.
-    while let Some(kind) = thrift.field(&mut id)? {
-        match (id, kind) {
-            (2, LIST) => return thrift.schema(),
-            (2, _) => return Err(wrong("a schema that is no list")),
+    while let Some(kind) = thrift.known_field(&mut id, &FILE_METADATA)? {
+        match id {
+            2 => return thrift.schema(),
             _ => thrift.skip(kind, 0)?,
         }
     }
@@ -74,16 +89,15 @@ impl Compact<'_> {
     /// An element of the schema, by what its field 5 says.
     fn children(&mut self) -> Result<u64, ParquetError> {
         let (mut id, mut children) = (0, 0);
-        while let Some(kind) = self.field(&mut id)? {
-            match (id, kind) {
-                (5, I32) => {
+        while let Some(kind) = self.known_field(&mut id, &SCHEMA_ELEMENT)? {
+            match id {
+                5 => {
                     let zigzag = self.number()?;
                     if zigzag % 2 == 1 {
                         return Err(wrong("a group of fewer than no children"));
                     }
                     children = zigzag / 2;
                 }
-                (5, _) => return Err(wrong("a number of children of the wrong kind")),
                 _ => self.skip(kind, 0)?,
             }
         }

@@ -51,6 +51,23 @@ impl Compact<'_> {
         Err(wrong("a number of more than 64 bits"))
     }
 
+    /// The kind of the next field, which has to be the one that is known of its id: the library reads what it
+    /// knows whatever kind it says it is, and would go on elsewhere.
+    pub(super) fn known_field(
+        &mut self,
+        id: &mut i16,
+        known: &[(i16, u8)],
+    ) -> Result<Option<u8>, ParquetError> {
+        let kind = self.field(id)?;
+        let expected = known.iter().find(|(known, _)| known == id);
+        match (kind, expected) {
+            (Some(kind), Some((_, expected))) if kind != *expected => {
+                Err(wrong(&format!("the field {id} of the wrong kind, {kind}")))
+            }
+            _ => Ok(kind),
+        }
+    }
+
     /// The kind of the next field of a struct, whose id follows from the one before; `None` at its end.
     pub(super) fn field(&mut self, id: &mut i16) -> Result<Option<u8>, ParquetError> {
         let header = self.byte()?;
