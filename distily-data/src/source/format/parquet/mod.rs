@@ -1,18 +1,18 @@
+mod footer_check;
+mod metadata;
 mod page_check;
-mod schema_check;
 mod thrift;
 
 use super::{Records, Rows};
 use crate::DataError;
 use crate::source::cell::Cell;
+use footer_check::check_footer;
 use page_check::check_pages;
 use parquet::errors::ParquetError;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::reader::RowIter;
 use parquet::record::{Field, Row};
 use parquet::schema::types::{Type, TypePtr};
-
-use schema_check::check_schema;
 use serde::de::DeserializeOwned;
 use serde_json::{Number, Value};
 use std::fs::File;
@@ -170,7 +170,7 @@ pub(super) fn count(path: &Path) -> Result<u64, DataError> {
 fn open(path: &Path) -> Result<SerializedFileReader<File>, DataError> {
     let mut file = File::open(path).map_err(DataError::io(path))?;
     let opened = caught(|| {
-        check_schema(&mut file)?;
+        check_footer(&mut file)?;
         SerializedFileReader::new(file)
     });
     opened.map_err(|problem| broken(path, &problem))

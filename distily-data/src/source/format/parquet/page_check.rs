@@ -1,7 +1,8 @@
 //! What the library believes of pages: it reserves as many values as a dictionary claims, which may end the
 //! process, and skips lists of a header for as long as they claim to go on, beyond the end of the file.
 
-use super::thrift::{Compact, I32, STRUCT, wrong};
+use super::metadata::{DICTIONARY_PAGE_HEADER, PAGE_HEADER};
+use super::thrift::{Compact, wrong};
 use crate::cache::read_exact_at;
 use parquet::errors::ParquetError;
 use std::fs::File;
@@ -9,36 +10,6 @@ use std::fs::File;
 /// Bytes of a header that are read first, and at most: it may hold the least and the largest value.
 const FIRST: u64 = 1 << 12;
 const MOST: u64 = 1 << 24;
-
-/// The fields of `PageHeader`: type, size without and with compression, checksum, and the header of each kind
-/// of page.
-const PAGE_HEADER: [(i16, u8); 8] = [
-    (1, I32),
-    (2, I32),
-    (3, I32),
-    (4, I32),
-    (5, STRUCT),
-    (6, STRUCT),
-    (7, STRUCT),
-    (8, STRUCT),
-];
-
-/// Values, encoding, encodings of the levels, statistics.
-const DATA_PAGE_HEADER: [(i16, u8); 5] = [(1, I32), (2, I32), (3, I32), (4, I32), (5, STRUCT)];
-
-/// Values, encoding; whether they are sorted is no number.
-const DICTIONARY_PAGE_HEADER: [(i16, u8); 2] = [(1, I32), (2, I32)];
-
-/// Values, nulls, rows, encoding, bytes of the levels; whether it is compressed is no number; statistics.
-const DATA_PAGE_HEADER_V2: [(i16, u8); 7] = [
-    (1, I32),
-    (2, I32),
-    (3, I32),
-    (4, I32),
-    (5, I32),
-    (6, I32),
-    (8, STRUCT),
-];
 
 /// What of a page's header tells where the next one is, and how much is in it.
 struct Page {
@@ -86,18 +57,14 @@ fn page(file: &File, at: u64, end: u64) -> Result<Page, ParquetError> {
     }
 }
 
-/// `PageHeader`.
 fn header(bytes: &[u8]) -> Result<Page, ParquetError> {
     let mut thrift = Compact(bytes);
     let (mut id, mut sizes, mut values) = (0, [None; 2], 0);
-    while let Some(kind) = thrift.known_field(&mut id, &PAGE_HEADER)? {
+    while let Some(kind) = thrift.field(&mut id, PAGE_HEADER)? {
         match id {
-            2 | 3 => sizes[id as usize - 2] = Some(size(&mut thrift)?),
-            5 => drop(first_size(&mut thrift, &DATA_PAGE_HEADER)?),
-            6 => drop(first_size(&mut thrift, &[])?),
-            7 => values = first_size(&mut thrift, &DICTIONARY_PAGE_HEADER)?,
-            8 => drop(first_size(&mut thrift, &DATA_PAGE_HEADER_V2)?),
-            _ => thrift.skip(kind, 0)?,
+            2 | 3 => sizes[id as usize - 2] = Some(thrift.size()?),
+            7 => values = dictionary_values(&mut thrift)?,
+            _ => thrift.pass(kind, 0)?,
         }
     }
     let [Some(uncompressed), Some(compressed)] = sizes else {
@@ -111,25 +78,15 @@ fn header(bytes: &[u8]) -> Result<Page, ParquetError> {
     })
 }
 
-/// The header of a kind of page, whose field 1 is how many values it has.
-fn first_size(thrift: &mut Compact<'_>, known: &[(i16, u8)]) -> Result<u64, ParquetError> {
+fn dictionary_values(thrift: &mut Compact<'_>) -> Result<u64, ParquetError> {
     let (mut id, mut values) = (0, 0);
-    while let Some(kind) = thrift.known_field(&mut id, known)? {
+    while let Some(kind) = thrift.field(&mut id, DICTIONARY_PAGE_HEADER)? {
         match id {
-            1 if !known.is_empty() => values = size(thrift)?,
-            _ => thrift.skip(kind, 0)?,
+            1 => values = thrift.size()?,
+            _ => thrift.pass(kind, 0)?,
         }
     }
     Ok(values)
-}
-
-/// A number of 32 bits that is no less than 0.
-fn size(thrift: &mut Compact<'_>) -> Result<u64, ParquetError> {
-    let zigzag = thrift.number()?;
-    match zigzag % 2 == 0 && zigzag / 2 <= i32::MAX as u64 {
-        true => Ok(zigzag / 2),
-        false => Err(wrong("a page with a size below 0, or of more than 32 bits")),
-    }
 }
 
 #[cfg(test)]

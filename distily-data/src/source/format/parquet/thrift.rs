@@ -2,25 +2,60 @@
 //! library has not.
 
 use parquet::errors::ParquetError;
+use std::mem::discriminant;
 
-/// Groups within groups, of a schema and of all that is skipped.
+/// Groups within groups, of a schema and of all that is passed over.
 pub(super) const DEEPEST: usize = 64;
 
 pub(super) fn wrong(what: &str) -> ParquetError {
     ParquetError::General(what.to_owned())
 }
 
-pub(super) const BYTE: u8 = 3;
-pub(super) const I16: u8 = 4;
-pub(super) const I32: u8 = 5;
-pub(super) const I64: u8 = 6;
-pub(super) const DOUBLE: u8 = 7;
-pub(super) const BINARY: u8 = 8;
-pub(super) const LIST: u8 = 9;
-pub(super) const SET: u8 = 10;
-pub(super) const MAP: u8 = 11;
-pub(super) const STRUCT: u8 = 12;
-pub(super) const UUID: u8 = 13;
+/// The kinds of values that parquet's metadata has.
+#[derive(Clone, Copy)]
+pub(super) enum Kind {
+    Bool,
+    I8,
+    I16,
+    I32,
+    I64,
+    Double,
+    Binary,
+    /// Of elements of a kind, or of whichever it says.
+    List(Option<&'static Kind>),
+    Struct(&'static [Field]),
+}
+
+/// The id of a field of a struct, and what it is.
+pub(super) type Field = (i16, Kind);
+
+impl Kind {
+    fn of(number: u8) -> Result<Self, ParquetError> {
+        Ok(match number {
+            // True and false.
+            1 | 2 => Kind::Bool,
+            3 => Kind::I8,
+            4 => Kind::I16,
+            5 => Kind::I32,
+            6 => Kind::I64,
+            7 => Kind::Double,
+            8 => Kind::Binary,
+            9 => Kind::List(None),
+            12 => Kind::Struct(&[]),
+            other => return Err(wrong(&format!("metadata of the kind {other}"))),
+        })
+    }
+
+    /// This kind, which has to be the one that is known, if one is: the library reads what it knows whatever
+    /// kind it says it is, and would go on elsewhere.
+    fn known_as(self, known: Option<&Kind>) -> Result<Self, ParquetError> {
+        match known {
+            None => Ok(self),
+            Some(known) if discriminant(known) == discriminant(&self) => Ok(*known),
+            Some(_) => Err(wrong("metadata of the wrong kind")),
+        }
+    }
+}
 
 /// Bytes in the compact protocol of Thrift.
 pub(super) struct Compact<'a>(pub(super) &'a [u8]);
@@ -39,7 +74,7 @@ impl Compact<'_> {
     }
 
     /// Seven bits a byte, the lowest first.
-    pub(super) fn number(&mut self) -> Result<u64, ParquetError> {
+    fn number(&mut self) -> Result<u64, ParquetError> {
         let mut number = 0;
         for shift in (0..64).step_by(7) {
             let byte = self.byte()?;
@@ -51,25 +86,21 @@ impl Compact<'_> {
         Err(wrong("a number of more than 64 bits"))
     }
 
-    /// The kind of the next field, which has to be the one that is known of its id: the library reads what it
-    /// knows whatever kind it says it is, and would go on elsewhere.
-    pub(super) fn known_field(
-        &mut self,
-        id: &mut i16,
-        known: &[(i16, u8)],
-    ) -> Result<Option<u8>, ParquetError> {
-        let kind = self.field(id)?;
-        let expected = known.iter().find(|(known, _)| known == id);
-        match (kind, expected) {
-            (Some(kind), Some((_, expected))) if kind != *expected => {
-                Err(wrong(&format!("the field {id} of the wrong kind, {kind}")))
-            }
-            _ => Ok(kind),
+    /// How many or how long: a number of 32 bits that is no less than 0.
+    pub(super) fn size(&mut self) -> Result<u64, ParquetError> {
+        let zigzag = self.number()?;
+        match zigzag % 2 == 0 && zigzag / 2 <= i32::MAX as u64 {
+            true => Ok(zigzag / 2),
+            false => Err(wrong("a size below 0, or of more than 32 bits")),
         }
     }
 
     /// The kind of the next field of a struct, whose id follows from the one before; `None` at its end.
-    pub(super) fn field(&mut self, id: &mut i16) -> Result<Option<u8>, ParquetError> {
+    pub(super) fn field(
+        &mut self,
+        id: &mut i16,
+        known: &[Field],
+    ) -> Result<Option<Kind>, ParquetError> {
         let header = self.byte()?;
         if header == 0 {
             return Ok(None);
@@ -82,65 +113,95 @@ impl Compact<'_> {
             more => id.checked_add(more.into()),
         };
         *id = next.ok_or_else(|| wrong("a field whose id has more than 16 bits"))?;
-        Ok(Some(header & 0x0f))
+        let known = known.iter().find(|(known, _)| known == id);
+        let kind = Kind::of(header & 0x0f)?.known_as(known.map(|(_, kind)| kind))?;
+        Ok(Some(kind))
     }
 
     /// The kind of a list's elements, and how many there are: each takes a byte or more.
-    pub(super) fn list(&mut self) -> Result<(u8, u64), ParquetError> {
+    pub(super) fn list(&mut self, known: Option<&Kind>) -> Result<(Kind, u64), ParquetError> {
         let header = self.byte()?;
         let elements = match header >> 4 {
+            // Some writers say no kind.
+            0 => return Ok((Kind::Bool, 0)),
             15 => self.number()?,
             few => few.into(),
         };
-        match elements <= self.0.len() as u64 {
-            true => Ok((header & 0x0f, elements)),
-            false => Err(wrong("a list of more elements than bytes")),
+        if elements > self.0.len() as u64 {
+            return Err(wrong("a list of more elements than bytes"));
+        }
+        match Kind::of(header & 0x0f)?.known_as(known)? {
+            // They take a byte, but none where the library passes over them.
+            Kind::Bool => Err(wrong("a list of truths")),
+            kind => Ok((kind, elements)),
         }
     }
 
-    pub(super) fn skip(&mut self, kind: u8, depth: usize) -> Result<(), ParquetError> {
+    pub(super) fn pass(&mut self, kind: Kind, depth: usize) -> Result<(), ParquetError> {
         if depth > DEEPEST {
             return Err(wrong("metadata within metadata beyond all need"));
         }
         match kind {
-            // True and false.
-            1 | 2 => {}
-            BYTE => drop(self.byte()?),
-            I16 | I32 | I64 => drop(self.number()?),
-            DOUBLE => drop(self.take(8)?),
-            UUID => drop(self.take(16)?),
-            BINARY => {
+            // Its kind says which.
+            Kind::Bool => {}
+            Kind::I8 => drop(self.byte()?),
+            Kind::I16 | Kind::I32 | Kind::I64 => drop(self.number()?),
+            Kind::Double => drop(self.take(8)?),
+            Kind::Binary => {
                 let bytes = self.number()?;
                 self.take(bytes)?;
             }
-            LIST | SET => {
-                let (kind, elements) = self.list()?;
-                (0..elements).try_for_each(|_| self.skip_element(kind, depth))?;
+            Kind::List(known) => {
+                let (kind, elements) = self.list(known)?;
+                (0..elements).try_for_each(|_| self.pass(kind, depth + 1))?;
             }
-            MAP => {
-                let pairs = self.number()?;
-                let kinds = if pairs > 0 { self.byte()? } else { 0 };
-                for _ in 0..pairs {
-                    self.skip_element(kinds >> 4, depth)?;
-                    self.skip_element(kinds & 0x0f, depth)?;
-                }
-            }
-            STRUCT => {
+            Kind::Struct(known) => {
                 let mut id = 0;
-                while let Some(kind) = self.field(&mut id)? {
-                    self.skip(kind, depth + 1)?;
+                while let Some(kind) = self.field(&mut id, known)? {
+                    self.pass(kind, depth + 1)?;
                 }
             }
-            other => return Err(wrong(&format!("metadata of the kind {other}"))),
         }
         Ok(())
     }
+}
 
-    /// In a list, true and false take a byte.
-    fn skip_element(&mut self, kind: u8, depth: usize) -> Result<(), ParquetError> {
-        match kind {
-            1 | 2 => self.byte().map(drop),
-            _ => self.skip(kind, depth + 1),
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_passed_over_has_an_end() {
+        const KNOWN: &[Field] = &[(1, Kind::I32), (2, Kind::List(Some(&Kind::Binary)))];
+        let passed = |bytes: &[u8]| {
+            let mut thrift = Compact(bytes);
+            thrift.pass(Kind::Struct(KNOWN), 0)?;
+            assert!(thrift.0.is_empty());
+            Ok::<_, ParquetError>(())
+        };
+        // 1; two texts; and of what is not known: true, a list of two doubles, a struct of a byte.
+        let known = [0x15, 0x02, 0x19, 0x28, 1, b'a', 0];
+        let unknown = [&[0x11, 0x19, 0x27][..], &[0; 16], &[0x1c, 0x13, 7, 0]].concat();
+        passed(&[&known[..], &unknown, &[0]].concat()).unwrap();
+        passed(&[0x29, 0x00, 0]).unwrap();
+        for (bytes, says) in [
+            (&known[..4], "more elements than bytes"),
+            (&known[..6], "too early"),
+            (&[0x18, 0, 0][..], "wrong kind"),
+            (&[0x29, 0x15, 2, 0], "wrong kind"),
+            (&[0x39, 0x21, 1, 1, 0], "truths"),
+            (&[0x3b, 0, 0], "the kind 11"),
+            (&[0x05, 0x82, 0x80, 0x08, 2, 0], "more than 16 bits"),
+            (
+                &[
+                    0x36, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+                ],
+                "64 bits",
+            ),
+            (&[0x3c; 100], "beyond all need"),
+        ] {
+            let problem = passed(bytes).unwrap_err().to_string();
+            assert!(problem.contains(says), "{problem}");
         }
     }
 }
