@@ -5,6 +5,7 @@ use distily_core::Seed;
 use distily_hub::Hub;
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
+use std::fmt;
 use std::path::Path;
 
 /// What to train on and what to measure with, as a config names it.
@@ -167,6 +168,35 @@ pub struct DocumentCounts {
     pub too_long: u64,
 }
 
+impl fmt::Display for DocumentCounts {
+    /// Those that are not 0, in words.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            documents,
+            duplicates,
+            also_held_out,
+            null,
+            blank,
+            too_short,
+            too_long,
+        } = *self;
+        write!(f, "{documents} documents")?;
+        for (count, what) in [
+            (duplicates, "duplicates"),
+            (also_held_out, "also held out"),
+            (null, "null"),
+            (blank, "blank"),
+            (too_short, "too short"),
+            (too_long, "too long"),
+        ] {
+            if count > 0 {
+                write!(f, ", {count} {what}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
 impl CorpusSide<'_> {
     /// Reads all of it and counts. What is dropped of training sources, out of which a share is held
     /// out, counts on both sides.
@@ -313,7 +343,7 @@ impl Pass<'_> {
     fn end(&self) -> Result<(), DataError> {
         self.sources.iter().try_for_each(Source::check_unchanged)?;
         let (counts, name) = (self.counts, &self.sources[0].config.name);
-        tracing::info!(name, side = ?self.side, ?counts, "read the documents");
+        tracing::info!(name, side = ?self.side, %counts, "read the documents");
         if counts.also_held_out > 0 {
             let dropped = counts.also_held_out;
             tracing::warn!(
@@ -327,7 +357,7 @@ impl Pass<'_> {
         Err(DataError::Source {
             name: name.clone(),
             problem: format!(
-                "{} ({counts:?})",
+                "{} ({counts})",
                 match (self.side, self.fraction) {
                     (Side::Train, _) =>
                         "no document is left to train on: see `split`, `min_characters`, `max_characters` and `document_separator`",

@@ -137,6 +137,8 @@ fn filters_count_what_they_drop() {
         .unwrap();
     let dropped = (counts.blank, counts.too_short, counts.too_long);
     assert_eq!((counts.documents, dropped), (2, (1, 1, 1)));
+    let said = "2 documents, 1 blank, 1 too short, 1 too long";
+    assert_eq!(counts.to_string(), said);
 }
 
 #[test]

@@ -283,7 +283,7 @@ fn what_is_not_there_is_told() {
         ),
         (
             json!({ "name": "a.txt" }),
-            &["`a.txt`", "no document is left", "blank: 1"],
+            &["`a.txt`", "no document is left", "1 blank"],
         ),
         (
             json!({ "name": "stories", "split": "test" }),
