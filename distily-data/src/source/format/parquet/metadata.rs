@@ -1,5 +1,5 @@
 //! The structs of parquet's metadata, as far as the library reads them: the ids and kinds of their fields.
-//! Source: `parquet.thrift` of parquet-format 2.12.
+//! Source: `parquet.thrift` of parquet-format, and what the library (60.1) adds to it.
 
 use super::thrift::{Field, Kind};
 use Kind::{Binary, Bool, Double, I8, I16, I32, I64, List, Struct};
@@ -48,6 +48,7 @@ const LOGICAL_TYPE: &[Field] = &[
     (16, Struct(&[(1, I8)])),
     (17, Struct(&[(1, Binary)])),
     (18, Struct(&[(1, Binary), (2, I32)])),
+    (19, EMPTY),
 ];
 
 const EMPTY: Kind = Struct(&[]);
@@ -148,7 +149,7 @@ pub(super) const PAGE_HEADER: &[Field] = &[
 ];
 
 /// Values, encoding, encodings of the levels, statistics.
-const DATA_PAGE_HEADER: &[Field] = &[
+pub(super) const DATA_PAGE_HEADER: &[Field] = &[
     (1, I32),
     (2, I32),
     (3, I32),
@@ -157,10 +158,10 @@ const DATA_PAGE_HEADER: &[Field] = &[
 ];
 
 /// Values, encoding, whether they are sorted.
-pub(super) const DICTIONARY_PAGE_HEADER: &[Field] = &[(1, I32), (2, I32), (3, Bool)];
+const DICTIONARY_PAGE_HEADER: &[Field] = &[(1, I32), (2, I32), (3, Bool)];
 
 /// Values, nulls, rows, encoding, bytes of the levels, whether it is compressed, statistics.
-const DATA_PAGE_HEADER_V2: &[Field] = &[
+pub(super) const DATA_PAGE_HEADER_V2: &[Field] = &[
     (1, I32),
     (2, I32),
     (3, I32),

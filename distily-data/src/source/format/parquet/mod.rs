@@ -1,3 +1,4 @@
+mod checked;
 mod footer_check;
 mod metadata;
 mod page_check;
@@ -6,13 +7,11 @@ mod thrift;
 use super::{Records, Rows};
 use crate::DataError;
 use crate::source::cell::Cell;
-use footer_check::check_footer;
-use page_check::check_pages;
+use checked::CheckedFile;
 use parquet::errors::ParquetError;
-use parquet::file::reader::{FileReader, SerializedFileReader};
-use parquet::record::reader::RowIter;
+use parquet::file::reader::FileReader;
 use parquet::record::{Field, Row};
-use parquet::schema::types::{Type, TypePtr};
+use parquet::schema::types::TypePtr;
 use serde::de::DeserializeOwned;
 use serde_json::{Number, Value};
 use std::fs::File;
@@ -56,19 +55,11 @@ pub(super) fn records<T: DeserializeOwned + 'static>(
 
 fn projected<T: 'static>(
     path: &Path,
-    reader: SerializedFileReader<File>,
+    reader: CheckedFile,
     fields: Vec<TypePtr>,
     read: fn(Row) -> Result<T, String>,
 ) -> Result<Records<T>, DataError> {
-    let schema = reader.metadata().file_metadata().schema().name().to_owned();
-    let names: Vec<String> = fields.iter().map(|field| field.name().to_owned()).collect();
-    let projected = caught(|| {
-        check_columns(path, &reader, &names)?;
-        let projection = Type::group_type_builder(&schema)
-            .with_fields(fields)
-            .build()?;
-        RowIter::from_file_into(Box::new(reader)).project(Some(projection))
-    });
+    let projected = caught(|| reader.rows(fields));
     let mut rows = projected.map_err(|problem| broken(path, &problem))?;
     Ok(Box::new(std::iter::from_fn(move || {
         match caught(|| rows.next().transpose()) {
@@ -78,32 +69,13 @@ fn projected<T: 'static>(
     })))
 }
 
-/// Looks at all pages of some columns; but for their headers, they are not read.
-fn check_columns(
-    path: &Path,
-    reader: &SerializedFileReader<File>,
-    names: &[String],
-) -> Result<(), ParquetError> {
-    let file = File::open(path)?;
-    for group in reader.metadata().row_groups() {
-        for column in group.columns() {
-            let name = column.column_path().parts().first();
-            if name.is_some_and(|name| names.contains(name)) {
-                let (start, length) = column.byte_range();
-                check_pages(&file, start, length)?;
-            }
-        }
-    }
-    Ok(())
-}
-
-fn field(reader: &SerializedFileReader<File>, column: &str) -> Option<TypePtr> {
+fn field(reader: &CheckedFile, column: &str) -> Option<TypePtr> {
     let schema = reader.metadata().file_metadata().schema();
     let mut fields = schema.get_fields().iter();
     fields.find(|field| field.name() == column).cloned()
 }
 
-fn no_column(path: &Path, reader: &SerializedFileReader<File>, column: &str) -> DataError {
+fn no_column(path: &Path, reader: &CheckedFile, column: &str) -> DataError {
     let fields = reader.metadata().file_metadata().schema().get_fields();
     DataError::Column {
         file: path.to_owned(),
@@ -167,12 +139,9 @@ pub(super) fn count(path: &Path) -> Result<u64, DataError> {
     sound.ok_or_else(|| broken(path, &format!("{rows} rows, but {sum:?} in its groups")))
 }
 
-fn open(path: &Path) -> Result<SerializedFileReader<File>, DataError> {
-    let mut file = File::open(path).map_err(DataError::io(path))?;
-    let opened = caught(|| {
-        check_footer(&mut file)?;
-        SerializedFileReader::new(file)
-    });
+fn open(path: &Path) -> Result<CheckedFile, DataError> {
+    let file = File::open(path).map_err(DataError::io(path))?;
+    let opened = caught(|| CheckedFile::open(file));
     opened.map_err(|problem| broken(path, &problem))
 }
 

@@ -1,46 +1,64 @@
-//! What the library believes of pages: it reserves as many values as a dictionary claims, which may end the
-//! process, and skips lists of a header for as long as they claim to go on, beyond the end of the file.
+//! What the library believes of the headers of pages: it passes over lists for as long as they claim to go on,
+//! beyond the end of the file, and makes as many rows as a group claims, out of no pages.
 
-use super::metadata::{DICTIONARY_PAGE_HEADER, PAGE_HEADER};
-use super::thrift::{Compact, wrong};
+use super::metadata::{DATA_PAGE_HEADER, DATA_PAGE_HEADER_V2, PAGE_HEADER};
+use super::thrift::{Compact, Field, wrong};
 use crate::cache::read_exact_at;
 use parquet::errors::ParquetError;
+use parquet::file::metadata::ParquetMetaData;
 use std::fs::File;
 
 /// Bytes of a header that are read first, and at most: it may hold the least and the largest value.
 const FIRST: u64 = 1 << 12;
-const MOST: u64 = 1 << 24;
+const MOST: u64 = 1 << 28;
+
+/// Refuses a file where a column of these names has a page, or a row group, that can't be what it claims. But
+/// for the headers of the pages, nothing is read.
+pub(super) fn check_pages(
+    file: &File,
+    metadata: &ParquetMetaData,
+    names: &[&str],
+) -> Result<(), ParquetError> {
+    let mut left = file.metadata()?.len();
+    for group in metadata.row_groups() {
+        let columns = group.columns().iter().filter(|column| {
+            let name = column.column_path().parts().first();
+            name.is_some_and(|name| names.contains(&name.as_str()))
+        });
+        for column in columns {
+            let (start, length) = column.byte_range();
+            let rest = left.checked_sub(length);
+            left = rest.ok_or_else(|| wrong("columns that are longer than the file"))?;
+            let values = values(file, start, length)?;
+            if i64::try_from(values).is_ok_and(|values| values < group.num_rows()) {
+                let rows = group.num_rows();
+                let claim = format!("{rows} rows of a column of {values} values");
+                return Err(wrong(&claim));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// How many values the pages of a column of a row group say that they have, null included.
+fn values(file: &File, start: u64, length: u64) -> Result<u64, ParquetError> {
+    let end = start.saturating_add(length).min(file.metadata()?.len());
+    let (mut at, mut values) = (start, 0);
+    while at < end {
+        let page = page(file, at, end)?;
+        at += page.bytes + page.compressed;
+        values += page.values;
+    }
+    Ok(values)
+}
 
 /// What of a page's header tells where the next one is, and how much is in it.
 struct Page {
     /// Of the header.
     bytes: u64,
     compressed: u64,
-    uncompressed: u64,
-    /// Of a dictionary.
+    /// Of data.
     values: u64,
-}
-
-/// Refuses a column of a row group, from a byte on and so long, with a page that can't be what it claims.
-pub(super) fn check_pages(file: &File, start: u64, length: u64) -> Result<(), ParquetError> {
-    let file_length = file.metadata()?.len();
-    let end = start.saturating_add(length).min(file_length);
-    let mut at = start;
-    while at < end {
-        let page = page(file, at, end)?;
-        // A value takes a byte or more, but for that of no width, which is one.
-        if page.values > page.uncompressed.max(1) {
-            let Page {
-                values,
-                uncompressed,
-                ..
-            } = page;
-            let claim = format!("a dictionary of {values} values in {uncompressed} bytes");
-            return Err(wrong(&claim));
-        }
-        at += page.bytes + page.compressed;
-    }
-    Ok(())
 }
 
 /// The page at a byte of a file.
@@ -59,28 +77,25 @@ fn page(file: &File, at: u64, end: u64) -> Result<Page, ParquetError> {
 
 fn header(bytes: &[u8]) -> Result<Page, ParquetError> {
     let mut thrift = Compact(bytes);
-    let (mut id, mut sizes, mut values) = (0, [None; 2], 0);
+    let (mut id, mut compressed, mut values) = (0, None, 0);
     while let Some(kind) = thrift.field(&mut id, PAGE_HEADER)? {
         match id {
-            2 | 3 => sizes[id as usize - 2] = Some(thrift.size()?),
-            7 => values = dictionary_values(&mut thrift)?,
+            3 => compressed = Some(thrift.size()?),
+            5 => values = data_values(&mut thrift, DATA_PAGE_HEADER)?,
+            8 => values = data_values(&mut thrift, DATA_PAGE_HEADER_V2)?,
             _ => thrift.pass(kind, 0)?,
         }
     }
-    let [Some(uncompressed), Some(compressed)] = sizes else {
-        return Err(wrong("a page without a size"));
-    };
     Ok(Page {
         bytes: (bytes.len() - thrift.0.len()) as u64,
-        compressed,
-        uncompressed,
+        compressed: compressed.ok_or_else(|| wrong("a page without a size"))?,
         values,
     })
 }
 
-fn dictionary_values(thrift: &mut Compact<'_>) -> Result<u64, ParquetError> {
+fn data_values(thrift: &mut Compact<'_>, header: &[Field]) -> Result<u64, ParquetError> {
     let (mut id, mut values) = (0, 0);
-    while let Some(kind) = thrift.field(&mut id, DICTIONARY_PAGE_HEADER)? {
+    while let Some(kind) = thrift.field(&mut id, header)? {
         match id {
             1 => values = thrift.size()?,
             _ => thrift.pass(kind, 0)?,
@@ -95,18 +110,18 @@ mod tests {
 
     #[test]
     fn a_header_has_an_end() {
-        // Type, both sizes; then a list of doubles that go on beyond the end.
-        let sound = [0x15, 0, 0x15, 0x10, 0x15, 0x0c, 0];
+        // Type, both sizes, data of 5 values; then a list of doubles that go on beyond the end.
+        let sound = [0x15, 0, 0x15, 0x10, 0x15, 0x0c, 0x2c, 0x15, 0x0a, 0, 0];
         let page = header(&sound).unwrap();
-        assert_eq!((page.bytes, page.uncompressed, page.compressed), (7, 8, 6));
-        let mut endless = sound[..6].to_vec();
+        assert_eq!((page.bytes, page.compressed, page.values), (11, 6, 5));
+        let mut endless = sound[..10].to_vec();
         endless.extend([0x79, 0xf7, 0xff, 0xff, 0xff, 0xff, 0x07]);
         for (bytes, says) in [
             (&endless[..], "more elements than bytes"),
             (&sound[..5], "ends too early"),
             (&[0x15, 0, 0], "without a size"),
-            (&[0x25, 0x03, 0x15, 0, 0], "below 0"),
-            (&[0x26, 0x02, 0x15, 0, 0], "wrong kind"),
+            (&[0x35, 0x03, 0], "below 0"),
+            (&[0x36, 0x02, 0], "wrong kind"),
         ] {
             let problem = header(bytes).err().unwrap().to_string();
             assert!(problem.contains(says), "{problem}");

@@ -60,8 +60,8 @@ impl Kind {
 /// Bytes in the compact protocol of Thrift.
 pub(super) struct Compact<'a>(pub(super) &'a [u8]);
 
-impl Compact<'_> {
-    fn take(&mut self, count: u64) -> Result<&[u8], ParquetError> {
+impl<'a> Compact<'a> {
+    pub(super) fn take(&mut self, count: u64) -> Result<&'a [u8], ParquetError> {
         let count = usize::try_from(count).unwrap_or(usize::MAX);
         let taken = self.0.split_at_checked(count);
         let (taken, rest) = taken.ok_or_else(|| wrong("metadata that ends too early"))?;
@@ -74,7 +74,7 @@ impl Compact<'_> {
     }
 
     /// Seven bits a byte, the lowest first.
-    fn number(&mut self) -> Result<u64, ParquetError> {
+    pub(super) fn number(&mut self) -> Result<u64, ParquetError> {
         let mut number = 0;
         for shift in (0..64).step_by(7) {
             let byte = self.byte()?;
@@ -122,7 +122,7 @@ impl Compact<'_> {
     pub(super) fn list(&mut self, known: Option<&Kind>) -> Result<(Kind, u64), ParquetError> {
         let header = self.byte()?;
         let elements = match header >> 4 {
-            // Some writers say no kind.
+            // Of whichever kind; some writers say none.
             0 => return Ok((Kind::Bool, 0)),
             15 => self.number()?,
             few => few.into(),
