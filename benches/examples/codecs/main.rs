@@ -2,12 +2,12 @@
 //! student learns of it in place of the teacher. Prints `docs/results/codecs.md`.
 //!
 //! ```sh
-//! cargo run --release -p distily-benches --example codecs -- TEACHER TRAIN HELD_OUT FOLDER [STEPS] [ROWS]
+//! cargo run --release -p distily-benches --example codecs -- TEACHER TRAIN HELD_OUT FOLDER [STEPS] [ROWS] [RATE]
 //! ```
 //!
 //! TEACHER is a Hugging Face folder, TRAIN and HELD_OUT are texts, of which the first ROWS and a
-//! quarter of ROWS rows are taken; recordings go to FOLDER, for each token 2 bytes for each id of the
-//! vocabulary, and are removed again.
+//! quarter of ROWS rows are taken; RATE is the students' peak learning rate. Recordings go to FOLDER, for
+//! each token 2 bytes for each id of the vocabulary, and are removed again.
 #![allow(clippy::print_stdout, unreachable_pub)]
 
 mod fidelity;
@@ -40,7 +40,6 @@ static ALLOCATOR: TrainingAllocator = TrainingAllocator;
 
 const LENGTH: usize = 128;
 const BATCH: usize = 4;
-const LEARNING_RATE: f64 = 3e-4;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -49,11 +48,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let number = |at: usize, default: usize| numbers.get(at).map_or(Ok(default), |n| n.parse());
     let (steps, rows) = (number(0, 100)?, number(1, 128)?);
+    let rate = numbers.get(2).map_or(Ok(3e-4), |rate| rate.parse())?;
     let device = Device::flex();
     let bench = Bench::new(Path::new(model), [train, held_out], rows, &device)?;
     println!("# Codecs of recordings\n\n```sh");
     println!(
-        "cargo run --release -p distily-benches --example codecs -- TEACHER TRAIN HELD_OUT FOLDER {steps} {rows}\n```\n"
+        "cargo run --release -p distily-benches --example codecs -- TEACHER TRAIN HELD_OUT FOLDER {steps} {rows} {rate:e}\n```\n"
     );
     println!(
         "Rows of {LENGTH} tokens, {rows} of them to train on and {} held out. The teacher's 12 likeliest ids hold {:.4} of its mass on the\nheld-out text, as a mean over {} predictions.\n",
@@ -68,7 +68,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let folder = tempfile::tempdir_in(folder)?;
     let recorded = bench.record(folder.path())?;
     bench.compare_codecs(&recorded)?;
-    bench.compare_students(&recorded, steps)?;
+    bench.compare_students(&recorded, steps, rate)?;
     Ok(())
 }
 
@@ -223,33 +223,39 @@ is the rounding of f16.
         Ok(())
     }
 
-    fn compare_students(&self, recorded: &[Recorded], steps: usize) -> Result<(), Box<dyn Error>> {
+    fn compare_students(
+        &self,
+        recorded: &[Recorded],
+        steps: usize,
+        rate: f64,
+    ) -> Result<(), Box<dyn Error>> {
         println!("## What is learnt\n");
         println!(
             "| teacher | held-out KL, nats | held-out perplexity | top-1 agreement, % | last loss | median step, s |"
         );
         println!("|---|---|---|---|---|---|");
         let live: Arc<dyn Teacher> = self.teacher.clone();
-        let [full, sampled, top_12, _, renormalised] = recorded else {
+        let nudged: Arc<dyn Teacher> = Arc::new(Nudged(live.clone()));
+        let [full, others @ ..] = recorded else {
             return Err("a codec is missing".into());
         };
-        // Side by side, so that what else the machine does slows both alike.
-        let [live, of_full] = self.train([live, full.train.clone()], steps)?;
+        // In turns, so that what else the machine does slows all alike.
+        let teachers = [live, full.train.clone(), nudged];
+        let [live, of_full, nudged] = self.train(teachers, steps, rate)?;
         live.print("live");
+        nudged.print("live, nudged");
         of_full.print(full.name);
-        for codec in [sampled, top_12, renormalised] {
-            let [run] = self.train([codec.train.clone()], steps)?;
+        for codec in others {
+            let [run] = self.train([codec.train.clone()], steps, rate)?;
             run.print(codec.name);
         }
-        let [nudged] = self.train([Arc::new(Nudged(self.teacher.clone()))], steps)?;
-        nudged.print("live, nudged");
         println!(
             "
 The student has every second block of its teacher, with its embedding and norm, and learns by forward KL alone, in the form that fits what is known. Every
-run is {steps} steps of {BATCH} rows, the same batches from the same weights: AdamW, peak learning rate {LEARNING_RATE:e}. KL and agreement are those with the live
+run is {steps} steps of {BATCH} rows, the same batches from the same weights: AdamW, peak learning rate {rate:e}. KL and agreement are those with the live
 teacher. Before, the KL is {:.3}.
 
-The first two students were trained in turns, step by step; the times of the others are those of other minutes. The median step with the
+The first three students were trained in turns, step by step; the times of the others are those of other minutes. The median step with the
 full recording takes {:.2} of that with the live teacher.
 
 The losses of the full recording and of the live teacher are {}. **Nudged** is the live teacher with many of its last hidden states
@@ -281,11 +287,12 @@ difference in rounding alone, so no recording can follow more closely.",
         &self,
         teachers: [Arc<dyn Teacher>; N],
         steps: usize,
+        learning_rate: f64,
     ) -> Result<[Run; N], Box<dyn Error>> {
         let training = TrainingConfig {
             steps,
             batch_size: BATCH,
-            learning_rate: LEARNING_RATE,
+            learning_rate,
             ..TrainingConfig::default()
         };
         let trainer = |teacher: Arc<dyn Teacher>| -> Result<_, Box<dyn Error>> {

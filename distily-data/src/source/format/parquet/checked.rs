@@ -5,7 +5,7 @@
 use super::footer_check::check_footer;
 use super::page_check::check_pages;
 use super::thrift::{Compact, wrong};
-use parquet::basic::Encoding;
+use parquet::basic::{Encoding, Type as PhysicalType};
 use parquet::bloom_filter::Sbbf;
 use parquet::column::page::{Page, PageMetadata, PageReader};
 use parquet::errors::ParquetError;
@@ -89,6 +89,7 @@ impl RowGroupReader for CheckedGroup<'_> {
     }
 }
 
+// A dictionary is never deferred: it comes as a page, and is looked at.
 impl PageReader for CheckedPages {
     fn get_next_page(&mut self) -> Result<Option<Page>, ParquetError> {
         let page = self.pages.get_next_page()?;
@@ -117,107 +118,103 @@ impl Iterator for CheckedPages {
     }
 }
 
+/// Values of a page: many more than there are. A writer goes on to the next one after some thousand, or a MB.
+const MOST_VALUES: u64 = 1 << 26;
+
 fn check_page(page: &Page, column: &ColumnDescPtr) -> Result<(), ParquetError> {
-    let bytes = page.buffer().len() as u64;
-    let claimed = u64::from(page.num_values());
-    if let Page::DictionaryPage { .. } = page {
-        // Each takes a byte or more.
-        return match claimed <= bytes {
+    let values = u64::from(page.num_values());
+    if values > MOST_VALUES {
+        return Err(wrong(&format!("a page of {values} values")));
+    }
+    if let Page::DictionaryPage { buf, .. } = page {
+        let most = match column.physical_type() {
+            PhysicalType::BOOLEAN => 8 * buf.len(),
+            _ => buf.len(),
+        };
+        return match values <= most as u64 {
             true => Ok(()),
             false => {
-                let claim = format!("a dictionary of {claimed} values in {bytes} bytes");
+                let bytes = buf.len();
+                let claim = format!("a dictionary of {values} values in {bytes} bytes");
                 Err(wrong(&claim))
             }
         };
     }
     let streams = match page.encoding() {
         Encoding::DELTA_LENGTH_BYTE_ARRAY => 1,
-        // Lengths of what is as before, and of what is not.
+        // Lengths of the prefix that is as before, and of what follows it.
         Encoding::DELTA_BYTE_ARRAY => 2,
         _ => return Ok(()),
     };
-    let mut values = Compact(values(page, column)?);
+    let mut bytes = Compact(page.buffer());
+    bytes.take(levels(page, column)?)?;
     for _ in 0..streams {
-        let lengths = lengths(&mut values)?;
-        if lengths > claimed || lengths > MOST_LENGTHS {
-            let claim = format!("a page of {claimed} texts with {lengths} lengths");
+        let lengths = lengths(&mut bytes)?;
+        if lengths > values {
+            let claim = format!("a page of {values} texts with {lengths} lengths");
             return Err(wrong(&claim));
         }
     }
     Ok(())
 }
 
-/// Many more than there are in a page: a writer goes on to the next one after some thousand, or a MB.
-const MOST_LENGTHS: u64 = 1 << 26;
-
-/// The bytes of a page of data behind its levels.
-fn values<'a>(page: &'a Page, column: &ColumnDescPtr) -> Result<&'a [u8], ParquetError> {
-    let levels = match *page {
+/// The bytes of the levels of a page of data, which come before its values.
+fn levels(page: &Page, column: &ColumnDescPtr) -> Result<u64, ParquetError> {
+    match *page {
+        Page::DictionaryPage { .. } => Ok(0),
         Page::DataPageV2 {
             def_levels_byte_len,
             rep_levels_byte_len,
             ..
-        } => u64::from(def_levels_byte_len) + u64::from(rep_levels_byte_len),
-        _ => levels(page, column)?,
-    };
-    let mut bytes = Compact(page.buffer());
-    bytes.take(levels)?;
-    Ok(bytes.0)
-}
-
-/// The bytes of the levels of a page of the first version.
-fn levels(page: &Page, column: &ColumnDescPtr) -> Result<u64, ParquetError> {
-    let &Page::DataPage {
-        ref buf,
-        num_values,
-        def_level_encoding,
-        rep_level_encoding,
-        ..
-    } = page
-    else {
-        return Ok(0);
-    };
-    let mut levels = 0;
-    for (most, encoding) in [
-        (column.max_rep_level(), rep_level_encoding),
-        (column.max_def_level(), def_level_encoding),
-    ] {
-        if most == 0 {
-            continue;
-        }
-        let mut rest = Compact(buf);
-        rest.take(levels)?;
-        levels += match encoding {
-            Encoding::RLE => {
-                let length = rest.take(4)?.try_into().expect("4 bytes");
-                4 + u64::from(u32::from_le_bytes(length))
+        } => Ok(u64::from(def_levels_byte_len) + u64::from(rep_levels_byte_len)),
+        Page::DataPage {
+            ref buf,
+            num_values,
+            def_level_encoding,
+            rep_level_encoding,
+            ..
+        } => {
+            let mut rest = Compact(buf);
+            for (most, encoding) in [
+                (column.max_rep_level(), rep_level_encoding),
+                (column.max_def_level(), def_level_encoding),
+            ] {
+                let width = i16::BITS - most.leading_zeros();
+                let bytes = match encoding {
+                    _ if most == 0 => 0,
+                    Encoding::RLE => {
+                        let bytes = rest.take(4)?.try_into().expect("4 bytes");
+                        u64::from(u32::from_le_bytes(bytes))
+                    }
+                    // Packed bits: the library reads no other.
+                    _ => (u64::from(num_values) * u64::from(width)).div_ceil(8),
+                };
+                rest.take(bytes)?;
             }
-            // Bits of each level, which the library reads if they are packed.
-            _ => (u64::from(num_values) * u64::from(i16::BITS - most.leading_zeros())).div_ceil(8),
-        };
+            Ok((buf.len() - rest.0.len()) as u64)
+        }
     }
-    Ok(levels)
 }
 
-/// Passes over lengths in delta encoding: how many there are, then in blocks of blocks the least, how many bits
-/// each of the smaller blocks has for one, and these.
+/// Passes over numbers in `DELTA_BINARY_PACKED` and says how many there are. Behind the header come blocks, each
+/// with its least delta, the bit widths of its miniblocks, and these.
 fn lengths(bytes: &mut Compact<'_>) -> Result<u64, ParquetError> {
-    let (block, parts, lengths) = (bytes.number()?, bytes.number()?, bytes.number()?);
-    let part = block.checked_div(parts).filter(|part| *part > 0);
-    let part = part.ok_or_else(|| wrong("a block of no lengths"))?;
-    // The first has a place of its own.
-    bytes.number()?;
-    let mut left = lengths.saturating_sub(1);
+    let (block, miniblocks, count) = (bytes.number()?, bytes.number()?, bytes.number()?);
+    let of_miniblock = block.checked_div(miniblocks).filter(|values| *values > 0);
+    let of_miniblock = of_miniblock.ok_or_else(|| wrong("a block of no lengths"))?;
+    let _first = bytes.number()?;
+    let mut left = count.saturating_sub(1);
     while left > 0 {
-        bytes.number()?;
-        for bits in bytes.take(parts)? {
+        let _least_delta = bytes.number()?;
+        for width in bytes.take(miniblocks)? {
+            // What is not needed has no bytes, whatever its width.
             if left > 0 {
-                bytes.take(part.saturating_mul(u64::from(*bits)) / 8)?;
+                bytes.take(of_miniblock.saturating_mul(u64::from(*width)) / 8)?;
             }
-            left = left.saturating_sub(part);
+            left = left.saturating_sub(of_miniblock);
         }
     }
-    Ok(lengths)
+    Ok(count)
 }
 
 #[cfg(test)]
@@ -288,6 +285,27 @@ mod tests {
     }
 
     #[test]
+    fn levels_come_before_values() {
+        let schema = Arc::new(parse_message_type(LISTS).unwrap());
+        let column = SchemaDescriptor::new(schema).column(0);
+        let page = |encoding| Page::DataPage {
+            buf: [[3, 0, 0, 0, 9, 9, 9], [2, 0, 0, 0, 9, 9, 9]]
+                .concat()
+                .into(),
+            num_values: 12,
+            encoding: Encoding::PLAIN,
+            def_level_encoding: encoding,
+            rep_level_encoding: encoding,
+            statistics: None,
+        };
+        assert_eq!(levels(&page(Encoding::RLE), &column).unwrap(), 7 + 6);
+        // A bit for each value of the repetition, two for the definition, up to 3.
+        #[expect(deprecated, reason = "old files have it")]
+        let packed = Encoding::BIT_PACKED;
+        assert_eq!(levels(&page(packed), &column).unwrap(), 2 + 3);
+    }
+
+    #[test]
     fn rows_have_values() {
         let file = file(WriterVersion::PARQUET_2_0, Encoding::PLAIN);
         let file = CheckedFile::open(file).unwrap();
@@ -325,6 +343,9 @@ mod tests {
         let endless = [128, 1, 4, 128, 128, 128, 128, 128, 2, 0];
         let twice = [lengths(5), lengths(6)].concat();
         check_page(&dictionary(9), &column).unwrap();
+        let truths = parse_message_type("message m { required boolean b; }").unwrap();
+        let truths = SchemaDescriptor::new(Arc::new(truths)).column(0);
+        check_page(&dictionary(72), &truths).unwrap();
         for (encoding, bytes) in [
             (Encoding::DELTA_LENGTH_BYTE_ARRAY, lengths(5).to_vec()),
             (
@@ -337,6 +358,7 @@ mod tests {
         }
         for (page, says) in [
             (dictionary(10), "10 values in 9 bytes"),
+            (dictionary(u32::MAX), "a page of 4294967295 values"),
             (
                 data(Encoding::DELTA_LENGTH_BYTE_ARRAY, &lengths(6)),
                 "6 lengths",

@@ -41,8 +41,9 @@ fn footer(file: &mut File) -> Result<Vec<u8>, ParquetError> {
     Ok(bytes)
 }
 
-/// Bytes of the paths of all columns: the library keeps them all.
+/// Bytes of the paths of all columns, which the library keeps, and those of a name beside its letters.
 const MOST_PATHS: u64 = 1 << 28;
+const OF_A_NAME: u64 = 32;
 
 /// What counts of an element of a schema.
 #[derive(Default)]
@@ -62,7 +63,7 @@ impl Compact<'_> {
         let mut paths = 0;
         for number in 0..elements {
             let element = self.element()?;
-            let mut path = element.name;
+            let mut path = element.name + OF_A_NAME;
             if let Some((left, above)) = open.last_mut() {
                 *left -= 1;
                 path += *above;

@@ -77,15 +77,25 @@ fn page(file: &File, at: u64, end: u64) -> Result<Page, ParquetError> {
 
 fn header(bytes: &[u8]) -> Result<Page, ParquetError> {
     let mut thrift = Compact(bytes);
-    let (mut id, mut compressed, mut values) = (0, None, 0);
-    while let Some(kind) = thrift.field(&mut id, PAGE_HEADER)? {
+    let (mut id, mut kind, mut compressed) = (0, None, None);
+    let mut values = [0; 2];
+    while let Some(field) = thrift.field(&mut id, PAGE_HEADER)? {
         match id {
+            1 => kind = Some(thrift.size()?),
             3 => compressed = Some(thrift.size()?),
-            5 => values = data_values(&mut thrift, DATA_PAGE_HEADER)?,
-            8 => values = data_values(&mut thrift, DATA_PAGE_HEADER_V2)?,
-            _ => thrift.pass(kind, 0)?,
+            5 => values[0] = data_values(&mut thrift, DATA_PAGE_HEADER)?,
+            8 => values[1] = data_values(&mut thrift, DATA_PAGE_HEADER_V2)?,
+            _ => thrift.pass(field, 0)?,
         }
     }
+    let values = match kind {
+        Some(0) => values[0],
+        Some(3) => values[1],
+        // A dictionary. There are no pages of indexes: nothing writes them, and the library does not know their
+        // end.
+        Some(2) => 0,
+        _ => return Err(wrong("a page of an unknown kind")),
+    };
     Ok(Page {
         bytes: (bytes.len() - thrift.0.len()) as u64,
         compressed: compressed.ok_or_else(|| wrong("a page without a size"))?,
@@ -122,6 +132,7 @@ mod tests {
             (&[0x15, 0, 0], "without a size"),
             (&[0x35, 0x03, 0], "below 0"),
             (&[0x36, 0x02, 0], "wrong kind"),
+            (&[0x15, 2, 0x15, 0x10, 0x15, 0x0c, 0], "unknown kind"),
         ] {
             let problem = header(bytes).err().unwrap().to_string();
             assert!(problem.contains(says), "{problem}");

@@ -64,7 +64,7 @@ impl<'a> Compact<'a> {
     pub(super) fn take(&mut self, count: u64) -> Result<&'a [u8], ParquetError> {
         let count = usize::try_from(count).unwrap_or(usize::MAX);
         let taken = self.0.split_at_checked(count);
-        let (taken, rest) = taken.ok_or_else(|| wrong("metadata that ends too early"))?;
+        let (taken, rest) = taken.ok_or_else(|| wrong("it ends too early"))?;
         self.0 = rest;
         Ok(taken)
     }
