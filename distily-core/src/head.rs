@@ -1,6 +1,5 @@
-use crate::in_format_of;
 use burn::tensor::Tensor;
-use burn::tensor::module::linear;
+use distily_kernels::linear;
 
 /// How the weight of a [`Head`] lies in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,7 +68,6 @@ impl Head {
             HeadLayout::ByVocabulary => self.weight.clone().transpose(),
             HeadLayout::ByWidth => self.weight.clone(),
         };
-        let weight = in_format_of(weight, &hidden);
         let mut logits = linear(hidden, weight, self.bias.clone());
         if let Some(scale) = self.scale {
             logits = logits.mul_scalar(scale);

@@ -1,8 +1,7 @@
 use crate::fill::unfilled;
 use burn::nn::Linear;
-use burn::tensor::module::linear;
 use burn::tensor::{Device, Tensor};
-use distily_core::in_format_of;
+use distily_kernels::linear;
 
 /// A linear layer that holds nothing yet.
 pub(crate) fn unfilled_linear(
@@ -19,7 +18,6 @@ pub(crate) fn unfilled_linear(
 
 /// `[.., inputs]` to `[.., outputs]`, whatever format the weight is kept in.
 pub(crate) fn project<const D: usize>(layer: &Linear, x: Tensor<D>) -> Tensor<D> {
-    let weight = in_format_of(layer.weight.val(), &x);
     let bias = layer.bias.as_ref().map(|bias| bias.val());
-    linear(x, weight, bias)
+    linear(x, layer.weight.val(), bias)
 }

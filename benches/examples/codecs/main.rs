@@ -229,11 +229,7 @@ is the rounding of f16.
         steps: usize,
         rate: f64,
     ) -> Result<(), Box<dyn Error>> {
-        println!("## What is learnt\n");
-        println!(
-            "| teacher | held-out KL, nats | held-out perplexity | top-1 agreement, % | last loss | median step, s |"
-        );
-        println!("|---|---|---|---|---|---|");
+        println!("## Is the live teacher followed\n\n{COLUMNS}");
         let live: Arc<dyn Teacher> = self.teacher.clone();
         let nudged: Arc<dyn Teacher> = Arc::new(Nudged(live.clone()));
         let [full, others @ ..] = recorded else {
@@ -245,27 +241,27 @@ is the rounding of f16.
         live.print("live");
         nudged.print("live, nudged");
         of_full.print(full.name);
-        for codec in others {
-            let [run] = self.train([codec.train.clone()], steps, rate)?;
-            run.print(codec.name);
-        }
         println!(
             "
 The student has every second block of its teacher, with its embedding and norm, and learns by forward KL alone, in the form that fits what is known. Every
 run is {steps} steps of {BATCH} rows, the same batches from the same weights: AdamW, peak learning rate {rate:e}. KL and agreement are those with the live
-teacher. Before, the KL is {:.3}.
-
-The first three students were trained in turns, step by step; the times of the others are those of other minutes. The median step with the
-full recording takes {:.2} of that with the live teacher.
+teacher. Before, the KL is {:.3}. These three were trained in turns, step by step; the median step with the full recording takes {:.2} of that with the
+live teacher.
 
 The losses of the full recording and of the live teacher are {}. **Nudged** is the live teacher with many of its last hidden states
 changed in their last bit (multiplied by 1.1 and divided by it): its losses and the live teacher's are {}. Training makes that much of a
-difference in rounding alone, so no recording can follow more closely.",
+difference in rounding alone, so no recording can follow more closely.
+",
             self.held_out_kl(&self.student.valid())?,
             of_full.median() / live.median(),
             of_full.apart_from(&live),
             nudged.apart_from(&live),
         );
+        println!("## What is learnt of the others\n\n{COLUMNS}");
+        for codec in others {
+            let [run] = self.train([codec.train.clone()], steps, rate)?;
+            run.print(codec.name);
+        }
         Ok(())
     }
 
@@ -324,6 +320,10 @@ difference in rounding alone, so no recording can follow more closely.",
         Ok(runs)
     }
 }
+
+const COLUMNS: &str = "\
+| teacher | held-out KL, nats | held-out perplexity | top-1 agreement, % | last loss | median step, s |
+|---|---|---|---|---|---|";
 
 /// A student's training, and what came out.
 #[derive(Default)]
