@@ -36,7 +36,7 @@ in the same process as ours, a call of one after a call of the other. All three 
 Forward is without a graph. Forward and back is a call with a graph and a pass back through it, to the gradients of all inputs. Shapes of
 attention are batch x tokens x query heads/key heads x width of a head, those of rotary batch x tokens x heads x width.
 
-torch's side is `scaled_dot_product_attention`, `rms_norm`, `layer_norm`, `silu` and a product, `gelu`, transformers' rotary formula, `kl_div`
+torch's side is `scaled_dot_product_attention`, `rms_norm`, `layer_norm`, `silu` and a product, `gelu`, `@` and `linear`, transformers' rotary formula, `kl_div`
 of two `log_softmax`, `cross_entropy`, `topk`, the fused AdamW, and `vector_norm`; it has no Lion. Ours of the likeliest ids reads probabilities
 of f64, the others of f32.
 
@@ -115,6 +115,12 @@ def torch_side():
         return x * cos + torch.cat([-second, first], -1) * sin
 
     both_passes("rotary", "4x128x9x64", [numbers((4, 128, 9, 64), 1, 1.0)], rotary, numbers((4, 128, 9, 64), 9, 1.0))
+
+    product = lambda x, weight: x @ weight
+    both_passes("linear", "4x128x576 to 1536", [numbers((4, 128, 576), 1, 1.0), numbers((576, 1536), 2, 0.1)], product,
+                numbers((4, 128, 1536), 9, 1.0))
+    both_passes("linear", "1x64x576 to 49152, by vocabulary", [numbers((1, 64, 576), 1, 1.0), numbers((49152, 576), 2, 0.1)],
+                F.linear, numbers((1, 64, 49152), 9, 1.0))
 
     student = numbers((CHUNK, VOCABULARY), 1, 4.0).requires_grad_()
     teacher = numbers((CHUNK, VOCABULARY), 2, 4.0)

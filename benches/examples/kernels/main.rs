@@ -13,6 +13,7 @@ mod elementwise;
 mod losses;
 mod numbers;
 mod optimizers;
+mod products;
 
 use burn::tensor::Device;
 use case::Case;
@@ -40,7 +41,8 @@ fn measured_of(names: &[String]) -> Value {
     let cases = attention::cases()
         .chain(elementwise::cases())
         .chain(losses::cases())
-        .chain(optimizers::cases());
+        .chain(optimizers::cases())
+        .chain(products::cases());
     Value::from_iter(cases.filter(asked).map(measured))
 }
 
